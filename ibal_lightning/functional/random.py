@@ -1,0 +1,28 @@
+"""Random streams: one seed fixes everything, and no stream disturbs another."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import torch
+
+
+def derive_seed(seed: int, stream: str) -> int:
+    """A 63-bit seed for a named stream ("policy", "attack", "replay", ...)."""
+    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of its own for the named stream."""
+    return torch.Generator(device=device).manual_seed(derive_seed(seed, name))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Run a block (such as building a network) under its own global seed and leave the global stream untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, name))
+        yield
