@@ -36,6 +36,8 @@ class Env(Protocol):
     def configure(self, **options: float) -> None:
         """Set conditions of the game that attacks may change (``ally_health=0.85``), from the next reset on.
 
+        Conditions that are not named return to their defaults, so ``configure()`` restores the ordinary game.
+
         Raises:
             ValueError: this environment has no such condition.
         """

@@ -1,0 +1,148 @@
+"""Env + policy + attack + threat -> whole episodes of the induced Dec-POMDP (ALGORITHMS 1.2, DESIGN 6)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibal_lightning.attack import Attack
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.env import Env
+from ibal_lightning.functional.projection import project_actions, project_mask, project_noise
+from ibal_lightning.functional.random import stream
+from ibal_lightning.rollout.recorder import Recorder
+from ibal_lightning.types import EpisodeBatch, Timestep, VictimView
+
+
+class Collector:
+    """Plays B whole episodes at a time in lock-step; games that are over wait for the longest one.
+
+    The attack proposes, its threat disposes: every proposal is projected to what the threat allows before it counts.
+    Random streams of policy and attack are separate, so an attack that does nothing leaves the games untouched.
+    """
+
+    def __init__(self, env: Env, backbone: Backbone, attack: Attack, *, seed: int) -> None:
+        self.env, self.backbone, self.attack = env, backbone, attack
+        env.configure(**attack.env_options)
+        self.policy_stream = stream(seed, "policy", env.device)
+        self.attack_stream = stream(seed, "attack", env.device)
+        self.max_dims = attack.threat.max_dims(env.spec)
+        self.fill = attack.threat.fill_obs(env.spec).to(env.device)
+        self.sees_truth = attack.obs_surface == "none" or not attack.threat.obs
+        self.recorder = Recorder(env, perturbed=not self.sees_truth)
+        self.seconds = {"env": 0.0, "policy": 0.0, "attack": 0.0}
+
+    @torch.no_grad()
+    def collect(self, *, env_steps: int, explore: bool) -> EpisodeBatch:
+        """Play one episode in every game.
+
+        Args:
+            env_steps: steps simulated so far, for exploration schedules.
+            explore: follow the exploration schedule (training) or act greedily (test).
+
+        Returns:
+            B episodes, trimmed to the longest. Valid until the next call: the buffers are reused.
+        """
+        with self._timed("attack"):
+            self.attack.reset(self.env.num_envs, self.attack_stream)
+        with self._timed("env"):
+            now = self.env.reset()
+        self._begin()
+        while True:
+            view = self._view(now)
+            seen = self._see(view)
+            self.recorder.observe(self.step, now, seen)
+            if not self.running.any() or self.step == self.env.spec.episode_limit:
+                return self.recorder.batch(self.step, self.attack.group)
+            actions, taken = self._act(view, seen, env_steps, explore)
+            self.recorder.act(self.step, actions, taken, self.running)
+            with self._timed("env"):
+                now = self.env.step(taken)
+            self.recorder.outcome(self.step, now)
+            self.running = self.running & ~(now.terminated | now.truncated)
+            self.step += 1
+
+    def _begin(self) -> None:
+        num_envs, n_agents = self.env.num_envs, self.env.spec.n_agents
+        self.step = 0
+        self.running = torch.ones(num_envs, dtype=torch.bool, device=self.env.device)
+        self.hidden = self.backbone.initial_hidden(num_envs)
+        self.last_actions = torch.full((num_envs, n_agents), -1, dtype=torch.long, device=self.env.device)
+        self.last_taken = self.last_actions
+        self.spent = torch.zeros(num_envs, dtype=torch.long, device=self.env.device)
+
+    def _view(self, now: Timestep) -> VictimView:
+        last_actions, hidden = self.last_actions, self.hidden
+        return VictimView(
+            obs=now.obs,
+            obs_seen=now.obs,
+            state=now.state,
+            hidden=hidden,
+            avail_actions=now.avail_actions,
+            alive=now.alive,
+            last_actions=last_actions,
+            last_actions_taken=self.last_taken,
+            step=self.step,
+            running=self.running,
+            scores=lambda obs: self.backbone.scores(obs, last_actions, hidden)[0],
+        )
+
+    def _see(self, view: VictimView) -> Tensor:
+        """(B, N, O) what the policy reads: the attack's proposal inside the threat."""
+        if self.sees_truth:
+            return view.obs
+        with self._timed("attack"):
+            proposal = self.attack.perturb_obs(view, self.attack_stream)
+            if self.attack.obs_surface == "mask":
+                return project_mask(view.obs, proposal, self.fill, self.max_dims)
+            return project_noise(view.obs, proposal, self.attack.threat.epsilon)
+
+    def _act(self, view: VictimView, seen: Tensor, env_steps: int, explore: bool) -> tuple[Tensor, Tensor]:
+        """Intended and executed actions, both (B, N)."""
+        with self._timed("policy"):
+            scores, self.hidden = self.backbone.scores(seen, self.last_actions, self.hidden)
+            actions = self.backbone.select(
+                scores, view.avail_actions, env_steps=env_steps, explore=explore, generator=self.policy_stream
+            )
+        taken = self._execute(view, seen, actions)
+        self.last_actions, self.last_taken = actions, taken
+        return actions, taken
+
+    def _execute(self, view: VictimView, seen: Tensor, actions: Tensor) -> Tensor:
+        threat = self.attack.threat
+        if not self.attack.acts or not threat.actions:
+            return actions
+        with self._timed("attack"):
+            from_seen = VictimView(**{**vars(view), "obs_seen": seen})
+            proposal = self.attack.perturb_actions(from_seen, actions, self.attack_stream)
+            left = None if threat.overrides is None else threat.overrides - self.spent
+            taken, spent = project_actions(
+                actions, proposal, view.avail_actions, view.alive & self.running[:, None], threat.agents, left
+            )
+            self.spent = self.spent + spent
+            return taken
+
+    @contextmanager
+    def _timed(self, part: str):  # type: ignore[no-untyped-def]
+        start = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - start
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Between rollouts everything that matters: the game and the random streams."""
+        return {
+            "env": self.env.state_dict(),
+            "policy_stream": self.policy_stream.get_state(),
+            "attack_stream": self.attack_stream.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.env.load_state_dict(state["env"])
+        self.policy_stream.set_state(state["policy_stream"])
+        self.attack_stream.set_state(state["attack_stream"])

@@ -1,0 +1,168 @@
+"""The one DataModule: streams the induced Dec-POMDP, collecting and yielding in turn (DESIGN 6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from ibal_lightning.attack import Attack
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.env import Env
+from ibal_lightning.functional.random import stream
+from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.rollout.replay import Replay
+from ibal_lightning.types import EpisodeBatch
+
+ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
+
+
+@dataclass(frozen=True)
+class Experience:
+    """One rollout and the batches to learn from after it, drawn lazily so that only one is in memory."""
+
+    fresh: EpisodeBatch
+    batches: Iterator[EpisodeBatch]
+    attack_batches: Iterator[EpisodeBatch]
+
+
+class InducedDecPOMDP(L.LightningDataModule):
+    """Plays ``num_envs`` episodes under the training attack, then hands out the updates that they pay for.
+
+    Args:
+        replay_episodes: capacity of the replay, in episodes (off-policy learners).
+        batch_episodes: episodes in one learner update (off-policy) or at least in the replay before learning starts.
+        updates_per_episode: learner updates for each finished episode; fractions accumulate, so the learning
+            effort per env step does not depend on ``num_envs``. On-policy learners use every rollout once.
+        attack_updates_per_episode: the same for the attack's own loss.
+        attack_window: the attack learns from this many newest episodes.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        backbone: Backbone,
+        attack: Attack,
+        *,
+        seed: int,
+        replay_episodes: int = 5000,
+        batch_episodes: int = 32,
+        updates_per_episode: float = 0.125,
+        attack_updates_per_episode: float = 0.125,
+        attack_window: int = 1000,
+    ) -> None:
+        super().__init__()
+        self.collector = Collector(env, backbone, attack, seed=seed)
+        self.backbone, self.attack = backbone, attack
+        self.batch_episodes, self.attack_window = batch_episodes, attack_window
+        self.updates_per_episode = updates_per_episode
+        self.attack_updates_per_episode = attack_updates_per_episode
+        self.attack_learns = attack.optimizer() is not None
+        self.replay = self._allocate(env, replay_episodes)
+        self.streams = {name: stream(seed, f"replay {name}") for name in ("learner", "attack")}
+        self.env_steps, self.episodes = 0, 0
+        self.credit = {"learner": 0.0, "attack": 0.0}
+
+    def _allocate(self, env: Env, replay_episodes: int) -> Replay | None:
+        if self.backbone.on_policy and not self.attack_learns:
+            return None
+        capacity = self.attack_window if self.backbone.on_policy else replay_episodes
+        if self.batch_episodes > capacity:
+            raise ValueError(f"training.batch_episodes={self.batch_episodes} exceeds the replay of {capacity} episodes")
+        check_memory(env, capacity)
+        return Replay(env.spec, self.attack, capacity=capacity, device=env.device)
+
+    def train_dataloader(self) -> DataLoader[Experience]:
+        """The stream; one item is one rollout with all its updates."""
+        return DataLoader(_Stream(self), batch_size=None, num_workers=0)
+
+    def transfer_batch_to_device(self, batch: Experience, device: torch.device, dataloader_idx: int) -> Experience:
+        """Batches are drawn lazily; the module moves each one when it uses it."""
+        del device, dataloader_idx
+        return batch
+
+    def collect(self) -> Experience:
+        """Play one rollout and say what to learn from it."""
+        fresh = self.collector.collect(env_steps=self.env_steps, explore=True)
+        self.env_steps += int(fresh.mask.sum())
+        self.episodes += len(fresh)
+        self.attack.observe(fresh)
+        if self.replay is not None:
+            self.replay.add(fresh)
+        if self.backbone.on_policy:
+            batches: Iterator[EpisodeBatch] = iter((fresh,))
+        else:
+            batches = self._draw("learner", self._updates("learner", self.updates_per_episode, len(fresh)), None)
+        attack_updates = self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
+        return Experience(fresh, batches, self._draw("attack", attack_updates, self.attack_window))
+
+    def _updates(self, who: str, per_episode: float, episodes: int) -> int:
+        """Whole updates that the finished episodes pay for; the fraction is kept."""
+        if self.replay is None or self.replay.size < self.batch_episodes:
+            return 0
+        self.credit[who] += per_episode * episodes
+        whole = int(self.credit[who])
+        self.credit[who] -= whole
+        return whole
+
+    def _draw(self, who: str, updates: int, newest: int | None) -> Iterator[EpisodeBatch]:
+        for _ in range(updates):
+            assert self.replay is not None
+            yield self.replay.sample(self.batch_episodes, self.streams[who], newest=newest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, env and every random stream. The replay is saved beside the checkpoint: it is large."""
+        return {
+            "env_steps": self.env_steps,
+            "episodes": self.episodes,
+            "credit": dict(self.credit),
+            "collector": self.collector.state_dict(),
+            "streams": {name: generator.get_state() for name, generator in self.streams.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.env_steps, self.episodes = state["env_steps"], state["episodes"]
+        self.credit = dict(state["credit"])
+        self.collector.load_state_dict(state["collector"])
+        for name, generator in self.streams.items():
+            generator.set_state(state["streams"][name])
+
+
+class _Stream(IterableDataset[Experience]):
+    """Has a length, so that Lightning does not prefetch: the policy must never lag behind by a rollout."""
+
+    def __init__(self, data: InducedDecPOMDP) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return ROLLOUTS_PER_EPOCH
+
+    def __iter__(self) -> Iterator[Experience]:
+        for _ in range(ROLLOUTS_PER_EPOCH):
+            yield self.data.collect()
+
+
+def check_memory(env: Env, capacity: int) -> None:
+    """Refuse a replay that does not fit before it is allocated.
+
+    Raises:
+        ValueError: names the size needed, the memory there is, and two ways out.
+    """
+    spec = env.spec
+    slot = spec.n_agents * (5 * spec.obs_dim + spec.n_actions + 7) + 4 * spec.state_dim + 7
+    need = capacity * (spec.episode_limit + 1) * slot
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > 0.8 * total:
+        fits = int(0.5 * total / (need / capacity))
+        raise ValueError(
+            f"a replay of {capacity} episodes needs about {need / 1e9:.1f} GB, this machine has {total / 1e9:.1f} GB; "
+            f"use training.replay_episodes={fits}, or an on-policy backbone (backbone=mappo), which needs none"
+        )

@@ -1,0 +1,123 @@
+"""The one LightningModule: a CTDE learner and the attack's estimators under manual optimisation (DESIGN 6)."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ibal_lightning.attack import Attack
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.functional.random import stream
+from ibal_lightning.regularizer import Regularizer
+from ibal_lightning.training.data import Experience
+from ibal_lightning.types import EpisodeBatch
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss became NaN or infinite; carries the batch for inspection."""
+
+    def __init__(self, what: str, updates: int, batch: EpisodeBatch) -> None:
+        super().__init__(f"the {what} loss became NaN or infinite at update {updates}")
+        self.batch = batch
+
+
+class RobustLearner(L.LightningModule):
+    """Learns on M~: after each rollout the backbone's updates, then the attack's own.
+
+    One ``training_step`` is one rollout with all its updates: Lightning's overhead is paid once for many updates.
+    Counters are ours (``updates``), because Lightning counts every optimizer's step under manual optimisation.
+    """
+
+    def __init__(
+        self, backbone: Backbone, attack: Attack, regularizer: Regularizer | None = None, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.backbone, self.attack, self.regularizer = backbone, attack, regularizer
+        self.minibatch_stream = stream(seed, "minibatch")
+        self.updates, self.attack_updates = 0, 0
+        self.seconds = {"learn": 0.0, "attack_learn": 0.0}
+        self._meter: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The backbone's optimizer, then the attack's where it has one."""
+        optimizers = [self.backbone.optimizer(), self.attack.optimizer()]
+        return [optimizer for optimizer in optimizers if optimizer is not None]
+
+    def training_step(self, experience: Experience, batch_idx: int) -> None:
+        """All updates that one rollout pays for."""
+        del batch_idx
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        start = time.perf_counter()
+        for batch in experience.batches:
+            self._learn(batch.map(lambda x: x.to(self.device)), optimizers[0])
+        learnt = time.perf_counter()
+        for batch in experience.attack_batches:
+            self._learn_attack(batch.map(lambda x: x.to(self.device)), optimizers[1])
+        self.seconds["learn"] += learnt - start
+        self.seconds["attack_learn"] += time.perf_counter() - learnt
+
+    def _learn(self, batch: EpisodeBatch, optimizer: torch.optim.Optimizer) -> None:
+        for part in self.backbone.minibatches(batch, self.minibatch_stream):
+            out = self.backbone.loss(part)
+            loss = out.loss if self.regularizer is None else out.loss + self.regularizer.loss(self.backbone, part)
+            norm = self._step("backbone", loss, optimizer, self.backbone, self.backbone.max_grad_norm, part)
+            self.updates += 1
+            self.backbone.after_update(self.updates)
+            self._record({"loss": loss.detach(), "grad_norm": norm, **out.logs})
+
+    def _learn_attack(self, batch: EpisodeBatch, optimizer: torch.optim.Optimizer) -> None:
+        out = self.attack.loss(batch)
+        if out is None:
+            return
+        self._step("attack", out.loss, optimizer, self.attack, 10.0, batch)
+        self.attack_updates += 1
+        self._record({f"attack/{name}": value for name, value in out.logs.items()})
+
+    def _step(
+        self,
+        what: str,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+        module: torch.nn.Module,
+        max_norm: float,
+        batch: EpisodeBatch,
+    ) -> Tensor:
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(what, self.updates, batch)
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+        optimizer.step()
+        return norm
+
+    def _record(self, logs: Mapping[str, Tensor]) -> None:
+        for name, value in logs.items():
+            self._meter[name].append(value.detach())
+
+    def drain(self) -> dict[str, float]:
+        """Means of what was recorded since the last call."""
+        means = {name: float(torch.stack(values).float().mean()) for name, values in self._meter.items()}
+        self._meter.clear()
+        return means
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Our counters and streams travel with the weights."""
+        checkpoint["ibal"] = {
+            "updates": self.updates,
+            "attack_updates": self.attack_updates,
+            "minibatch_stream": self.minibatch_stream.get_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore counters and streams."""
+        saved = checkpoint["ibal"]
+        self.updates, self.attack_updates = saved["updates"], saved["attack_updates"]
+        self.minibatch_stream.set_state(saved["minibatch_stream"])
