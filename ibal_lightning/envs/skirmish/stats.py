@@ -1,0 +1,162 @@
+"""Numbers of the unit kinds as arrays in the order of ``state.KINDS``: Liberty data, or Legacy of the Void's.
+
+Unit: map units, game loops (1/16 data second, ENGINE_RULES rule 1), hit points. Source: ``data/units.json``
+(Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.catalogue import load_facts, nearest_names
+from ibal_lightning.envs.skirmish.state import KINDS
+
+LOOPS_PER_SECOND = 16  # of the data files
+GROUND, STRIDER, AIR = 0, 1, 2  # layers: units collide inside a layer only; striders are colossi
+POINT, LINE, BLAST = 0, 1, 2  # shapes of a hit
+STATS = ("liberty", "lotv")
+
+
+class Stats(NamedTuple):
+    """Constants of every kind, all (K,) float64 unless said otherwise."""
+
+    health: NDArray[np.float64]
+    shield: NDArray[np.float64]
+    armor: NDArray[np.float64]
+    speed: NDArray[np.float64]  # map units a loop
+    radius: NDArray[np.float64]  # ranges are measured between edges
+    separation: NDArray[np.float64]  # radius at which idle units of one side keep apart
+    inner: NDArray[np.float64]  # radius at which moving units are blocked
+    layer: NDArray[np.int8]  # GROUND, STRIDER or AIR
+    health_regen: NDArray[np.float64]  # a loop
+    shield_regen: NDArray[np.float64]
+    shield_delay: NDArray[np.float64]  # loops without damage before shields regenerate
+    energy: NDArray[np.float64]  # at the start
+    energy_max: NDArray[np.float64]
+    energy_regen: NDArray[np.float64]
+    heal_rate: NDArray[np.float64]  # hit points a loop, 0 for non-healers
+    heal_cost: NDArray[np.float64]  # energy a hit point
+    heal_range: NDArray[np.float64]
+    heal_scan: NDArray[np.float64]
+    healable: NDArray[np.bool_]  # biological and no structure
+    attacks: NDArray[np.int8]  # hits a shot, 0 for unarmed kinds
+    hit_gap: NDArray[np.float64]  # loops between the first hit and the second; for LINE the sweep
+    range: NDArray[np.float64]
+    slop: NDArray[np.float64]  # how much further the target may be when the shot falls
+    scan: NDArray[np.float64]
+    period: NDArray[np.float64]
+    windup: NDArray[np.float64]  # damage point
+    backswing: NDArray[np.float64]
+    missile: NDArray[np.float64]  # map units a loop, 0 for instant
+    shape: NDArray[np.int8]  # POINT, LINE or BLAST
+    splash: NDArray[np.float64]  # BLAST radius
+    damage: NDArray[np.float64]  # (K, K) [shooter, victim] of one hit before armour
+    can_hit: NDArray[np.bool_]  # (K, K) [shooter, victim]
+
+
+MISSILE_SPEEDS = {
+    "marauder": 20.0,
+    "stalker": 18.75,
+    "hydralisk": 40.0,
+}  # map units a data second, units.json "delivery"
+ZEALOT_SECOND_HIT = 0.28  # data seconds, units.json "delivery"
+COLOSSUS_SWEEP = 0.375  # data seconds from the shot to the hit on the main target, units.json "delivery"
+
+
+def load_stats(version: str = "liberty") -> Stats:
+    """Stats of game data ``version``: liberty (what the maps depend on) or lotv (Legacy of the Void 4.10).
+
+    Raises:
+        ValueError: another version.
+    """
+    if version not in STATS:
+        raise ValueError(f"Unknown unit stats {version!r}: {nearest_names(version, STATS)}")
+    facts = [unit_facts(kind, version) for kind in KINDS]
+    return Stats(**body_stats(facts), **ability_stats(facts), **weapon_stats(facts))
+
+
+def unit_facts(kind: str, version: str) -> dict[str, Any]:
+    """Facts of one kind from units.json, with the changes of lotv.json for that version."""
+    facts = dict(load_facts("units")["units"][kind])
+    if version == "lotv":
+        changes = load_facts("lotv")["units"].get(kind, {})
+        weapon = facts.get("weapon", {}) | changes.get("weapon", {})
+        facts |= changes | ({"weapon": weapon} if weapon else {})
+    return facts | {"kind": kind}
+
+
+def body_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Life, size and speed."""
+
+    def values(*keys: str) -> NDArray[np.float64]:
+        """The first of ``keys`` that a kind has (some radii are null), else 0."""
+        return np.array([next((float(f[k]) for k in keys if f.get(k) is not None), 0.0) for f in facts])
+
+    layers = {"colossus": STRIDER}
+    return {
+        "health": values("hp"),
+        "shield": values("shield"),
+        "armor": values("armor"),
+        "speed": values("speed_normal_per_s") / LOOPS_PER_SECOND,
+        "radius": values("radius"),
+        "separation": values("separation_radius"),
+        "inner": values("inner_radius", "separation_radius"),
+        "layer": np.array([AIR if f["plane"] == "air" else layers.get(f["kind"], GROUND) for f in facts], np.int8),
+        "health_regen": values("hp_regen_normal_per_s") / LOOPS_PER_SECOND,
+        "shield_regen": values("shield_regen_normal_per_s") / LOOPS_PER_SECOND,
+        "shield_delay": values("shield_regen_delay_normal_s") * LOOPS_PER_SECOND,
+    }
+
+
+def ability_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Energy and healing."""
+    energy = [f.get("energy", {}) for f in facts]
+    heal = [f.get("heal", {}) for f in facts]
+    return {
+        "energy": np.array([e.get("start", 0.0) for e in energy], float),
+        "energy_max": np.array([e.get("max", 0.0) for e in energy], float),
+        "energy_regen": np.array([e.get("regen_normal_per_s", 0.0) for e in energy]) / LOOPS_PER_SECOND,
+        "heal_rate": np.array([h.get("hp_per_normal_s", 0.0) for h in heal]) / LOOPS_PER_SECOND,
+        "heal_cost": np.array([h.get("energy_per_hp", 0.0) for h in heal]),
+        "heal_range": np.array([h.get("range", 0.0) for h in heal], float),
+        "heal_scan": np.array([h.get("autocast_scan_range", 0.0) for h in heal], float),
+        "healable": np.array(["biological" in f["attributes"] and "structure" not in f["attributes"] for f in facts]),
+    }
+
+
+def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """The weapon cycle, its reach and what it does to whom."""
+    weapons = [f.get("weapon", {}) for f in facts]
+    default_slop = load_facts("units")["engine"]["weapon_defaults"]["range_slop"]
+    shapes = {"colossus": LINE, "baneling": BLAST}
+    gaps = {"colossus": COLOSSUS_SWEEP, "zealot": ZEALOT_SECOND_HIT}
+    return {
+        "attacks": np.array([w.get("attacks", 0) for w in weapons], np.int8),
+        "hit_gap": np.array([gaps.get(f["kind"], 0.0) for f in facts]) * LOOPS_PER_SECOND,
+        "range": np.array([w.get("range", 0.0) for w in weapons], float),
+        "slop": np.array([w.get("range_slop", default_slop) for w in weapons], float),
+        "scan": np.array([scan_range(w) for w in weapons]),
+        "period": np.array([w.get("period_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
+        "windup": np.array([w.get("damage_point_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
+        "backswing": np.array([w.get("backswing_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
+        "missile": np.array([MISSILE_SPEEDS.get(f["kind"], 0.0) for f in facts]) / LOOPS_PER_SECOND,
+        "shape": np.array([shapes.get(f["kind"], POINT) for f in facts], np.int8),
+        "splash": np.array([w.get("splash_radius", 0.0) for w in weapons], float),
+        "damage": np.array([[hit_damage(w, victim) for victim in facts] for w in weapons]),
+        "can_hit": np.array([[victim["plane"] in w.get("targets", ()) for victim in facts] for w in weapons]),
+    }
+
+
+def scan_range(weapon: dict[str, Any]) -> float:
+    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6)."""
+    least = load_facts("units")["engine"]["min_scan_range"]
+    return max(float(weapon["range"]), float(least)) if weapon else 0.0
+
+
+def hit_damage(weapon: dict[str, Any], victim: dict[str, Any]) -> float:
+    """One hit's damage before armour, with the bonus for the victim's attributes."""
+    bonus = sum(extra for label, extra in weapon.get("bonus", {}).items() if label in victim["attributes"])
+    return float(weapon.get("damage", 0.0)) + bonus
