@@ -1,0 +1,37 @@
+"""Random action overrides (Rand-Act)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.functional.masking import random_legal
+from ibal_lightning.functional.options import check_range
+from ibal_lightning.types import EnvSpec, VictimView
+
+
+class RandomAction(Attack):
+    """Each agent-step executes a uniform legal action with probability p (ALGORITHMS 3.2).
+
+    Args:
+        p: probability per agent and step.
+
+    Raises:
+        ValueError: p is no probability.
+    """
+
+    acts: ClassVar[bool] = True
+
+    def __init__(self, spec: EnvSpec, threat: Threat, *, p: float = 0.1) -> None:
+        super().__init__(spec, threat)
+        check_range("attack.p", p, 0, 1)
+        self.p = p
+
+    def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, N) i64 with some actions replaced."""
+        hit = torch.rand(actions.shape, generator=generator, device=actions.device) < self.p
+        replacement = random_legal(view.avail_actions, generator)
+        return torch.where(hit & view.alive, replacement, actions)

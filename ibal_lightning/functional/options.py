@@ -1,0 +1,30 @@
+"""Checks of options that name a choice: one clear message for every mistyped word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value outside ``allowed``.
+
+    Raises:
+        ValueError: names the option, the allowed values and the nearest one.
+    """
+    if value in allowed:
+        return
+    near = difflib.get_close_matches(str(value), allowed, 1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{hint}")
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Refuse a number outside the closed interval.
+
+    Raises:
+        ValueError: names the option and the interval.
+    """
+    if not low <= value <= high:
+        limits = f">= {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be {limits}, got {value}")
