@@ -1,0 +1,97 @@
+"""``evaluate``: a saved run under any attacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+
+from ibal_lightning import plugins
+from ibal_lightning.attack import Attack
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.cli.experiment import build_attack, build_backbone, build_env, build_threat
+from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.env import Env
+from ibal_lightning.evaluation.results import robustness_table, summarise, write_rows
+from ibal_lightning.evaluation.suite import fit, play
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float:
+    """Evaluate a saved run; rows of the same attack and run are replaced. Returns the worst win rate."""
+    directory = RunDirectory.existing(cfg.run)
+    config = directory.config()
+    checkpoint = directory.checkpoint()
+    config = OmegaConf.merge(config, {"evaluation": cfg.evaluation}, {"threat": cfg.threat} if cfg.get("threat") else {})
+    assert isinstance(config, DictConfig)
+    env = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
+    directory.check_fingerprint(env.spec.fingerprint)
+    backbone = build_backbone(config, env.spec)
+    load_part(backbone, checkpoint, "backbone", directory.path)
+    trained = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
+    if any(name.startswith("attack.") for name in checkpoint["state_dict"]):
+        load_part(trained, checkpoint, "attack", directory.path)
+    rows = evaluate(config, list(cfg.attacks), directory.path, env, backbone, trained)
+    write_rows(directory.results, rows, append=True)
+    return show(rows, directory)
+
+
+def evaluate(
+    config: DictConfig, attacks: Sequence[str], run: Path, env: Env, backbone: Backbone, trained: Attack
+) -> pl.DataFrame:
+    """Rows of a policy under every named attack.
+
+    The attack that the policy was trained with keeps its trained estimators; another one that learns is fitted first.
+    """
+    backbone.eval()
+    nodes = {name: plugins.choice("attack", name) for name in attacks}
+    identity = {
+        "run": str(run),
+        "seed": int(config.seed),
+        "env": env.spec.fingerprint.split("/", 1)[-1].rsplit("/", 1)[0],
+        "fingerprint": env.spec.fingerprint,
+        "backbone": config.backbone_name,
+        "method": config.method_name,
+    }
+    rows = []
+    for name, node in track(nodes.items(), description="evaluate", console=Console(stderr=True), transient=True):
+        attack = _attack(node, config, env, backbone, trained)
+        games = play(env, backbone, attack, episodes=config.evaluation.episodes, seed=config.evaluation.seed)
+        rows += [{**identity, "attack": name, **row} for row in games]
+    env.configure()
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _attack(node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:
+    """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
+    if node == config.attack:
+        return trained.eval()
+    attack = build_attack(node, config, env.spec, build_threat(config, env.spec))
+    options = config.evaluation
+    fit(
+        attack,
+        env,
+        backbone,
+        episodes=options.fit_episodes,
+        updates=options.fit_updates,
+        batch_episodes=options.fit_batch_episodes,
+        seed=options.seed,
+    )
+    return attack.eval()
+
+
+def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
+    """Print the table, say where the files are, return the worst win rate."""
+    console = Console()
+    summary = summarise(rows)
+    first = rows.row(0, named=True)
+    title = f"{first['method']} / {first['backbone']} on {first['fingerprint']} (seed {first['seed']}, greedy)"
+    console.print(robustness_table(summary, title))
+    console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
+    return float(summary["win_rate"].min())  # type: ignore[arg-type]

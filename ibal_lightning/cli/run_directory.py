@@ -1,0 +1,126 @@
+"""A run directory: ``config.yaml``, ``manifest.json``, ``checkpoints/``, ``results.parquet``, metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from ibal_lightning.cli.manifest import manifest, write_json
+
+
+class RunDirectory:
+    """Reads and writes the files of one run; every write goes to a temporary name first."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.results = self.path / "results.parquet"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunDirectory:
+        """A run made before.
+
+        Raises:
+            ValueError: there is no such directory, or it is not a run directory.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise ValueError(f"run={path}: there is no such directory{_neighbours(run.path)}")
+        for name in ("config.yaml", "manifest.json", "checkpoints/last.ckpt"):
+            if not (run.path / name).is_file():
+                raise ValueError(f"run={path} is not a finished run directory: {name} is missing")
+        return run
+
+    def begin(self, config: DictConfig, *, seed: int, fingerprint: str) -> None:
+        """Write the resolved config and the manifest.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = OmegaConf.to_yaml(config, resolve=True)
+        temporary = self.path / ".config.yaml.tmp"
+        temporary.write_text(text)
+        os.replace(temporary, self.path / "config.yaml")
+        write_json(self.path / "manifest.json", manifest(text, seed=seed, fingerprint=fingerprint))
+
+    def config(self) -> DictConfig:
+        """The resolved config of the run."""
+        loaded = OmegaConf.load(self.path / "config.yaml")
+        if not isinstance(loaded, DictConfig):
+            raise ValueError(f"{self.path / 'config.yaml'} is not a mapping")
+        return loaded
+
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest of the run."""
+        try:
+            return json.loads((self.path / "manifest.json").read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self.path / 'manifest.json'} is not valid JSON: {error}") from error
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """``checkpoints/last.ckpt``, loaded without executing anything in it.
+
+        Raises:
+            ValueError: the file is corrupt or is not a checkpoint.
+        """
+        path = self.checkpoints / "last.ckpt"
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} is corrupt or not a checkpoint: {reason}") from error
+        if not isinstance(loaded, dict) or not isinstance(loaded.get("state_dict"), dict):
+            raise ValueError(f"{path} is not a checkpoint: it has no state_dict")
+        return loaded
+
+    def check_fingerprint(self, fingerprint: str) -> None:
+        """Refuse a policy trained in another environment.
+
+        Raises:
+            ValueError: shows both fingerprints.
+        """
+        saved = self.manifest().get("fingerprint")
+        if saved != fingerprint:
+            raise ValueError(
+                f"the checkpoint of {self.path} belongs to another environment\n"
+                f"  checkpoint:  {saved}\n  environment: {fingerprint}"
+            )
+
+
+def load_part(module: nn.Module, checkpoint: Mapping[str, Any], part: str, source: Path) -> None:
+    """Load the weights of ``part`` ("backbone" or "attack") of a checkpoint into a module.
+
+    Raises:
+        ValueError: names the layers that are missing, unknown or of another shape.
+    """
+    saved = {k.removeprefix(f"{part}."): v for k, v in checkpoint["state_dict"].items() if k.startswith(f"{part}.")}
+    wrong = _differences(module.state_dict(), saved)
+    if wrong:
+        raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join(wrong[:8]))
+    module.load_state_dict(saved)
+
+
+def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    lines = [f"{name}: missing in the file" for name in own if name not in saved]
+    lines += [f"{name}: unknown to this module" for name in saved if name not in own]
+    for name in own:
+        mine, theirs = own[name], saved.get(name)
+        if isinstance(mine, Tensor) and isinstance(theirs, Tensor) and mine.shape != theirs.shape:
+            lines.append(f"{name}: {tuple(theirs.shape)} in the file, {tuple(mine.shape)} here")
+    return lines
+
+
+def _neighbours(path: Path) -> str:
+    """Runs that stand where the missing one was looked for."""
+    if not path.parent.is_dir():
+        return ""
+    found = sorted(str(p.parent) for p in path.parent.glob("*/manifest.json"))[-3:]
+    return f"; runs there: {', '.join(found)}" if found else ""

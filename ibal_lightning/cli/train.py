@@ -1,0 +1,163 @@
+"""``train``: learn, attack the result, print the robustness table."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from ibal_lightning import plugins
+from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.cli.evaluate import evaluate, show
+from ibal_lightning.cli.experiment import (
+    build_attack,
+    build_backbone,
+    build_env,
+    build_regularizer,
+    build_threat,
+)
+from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.evaluation.results import write_rows
+from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.training.callbacks import Budget, Checkpoint, Metrics, PeriodicTest, write_then_rename
+from ibal_lightning.training.data import InducedDecPOMDP
+from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
+from ibal_lightning.training.progress import EnvStepProgress
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float:
+    """Train, evaluate under every attack of ``evaluation.attacks``, return the natural win rate for sweepers.
+
+    Raises:
+        ValueError: a value of the config is impossible.
+        KeyboardInterrupt: Ctrl-C; the checkpoint is saved first.
+    """
+    directory, config = _open(cfg)
+    env = build_env(config, num_envs=config.training.num_envs, stream="train")
+    backbone = build_backbone(config, env.spec)
+    attack = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
+    for name in config.evaluation.attacks:  # a mistyped name must not cost the training
+        plugins.choice("attack", name)
+    _initialise(backbone, config)
+    directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
+    data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
+    module = RobustLearner(backbone, attack, build_regularizer(config, env.spec), seed=config.seed)
+    _fit(config, directory, data, module)
+    games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
+    rows = evaluate(config, list(config.evaluation.attacks), directory.path, games, backbone, attack)
+    write_rows(directory.results, rows)
+    show(rows, directory)
+    natural = rows.filter(rows["attack"] == "natural")
+    return float((natural if len(natural) else rows)["won"].mean())  # type: ignore[arg-type]
+
+
+def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
+    """The run directory and its config; a resumed run keeps its own config but for training and evaluation."""
+    if cfg.training.resume is None:
+        return RunDirectory(HydraConfig.get().runtime.output_dir), cfg
+    directory = RunDirectory.existing(cfg.training.resume)
+    given = [word for word in HydraConfig.get().overrides.task if word.startswith(("training.", "evaluation."))]
+    config = OmegaConf.merge(directory.config(), OmegaConf.from_dotlist(given))
+    assert isinstance(config, DictConfig)
+    return directory, config
+
+
+def _data_options(config: DictConfig) -> dict[str, float]:
+    names = (
+        "replay_episodes",
+        "batch_episodes",
+        "updates_per_episode",
+        "attack_updates_per_episode",
+        "attack_window",
+    )
+    return {name: config.training[name] for name in names}
+
+
+def _initialise(backbone: torch.nn.Module, config: DictConfig) -> None:
+    """Start from the policy of another run (IBAL's protocol starts from a pre-trained one)."""
+    if config.training.init_from is not None:
+        source = RunDirectory.existing(config.training.init_from)
+        load_part(backbone, source.checkpoint(), "backbone", source.path)
+
+
+def _fit(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> None:
+    options = config.training
+    checkpoint = Checkpoint(
+        directory.checkpoints, interval=options.checkpoint_interval, keep_replay=options.keep_replay
+    )
+    test = _test(config, data)
+    metrics = Metrics(interval=options.log_interval)
+    budget = Budget(options.env_steps, checkpoint)
+    progress = EnvStepProgress(options.env_steps, metrics, test)
+    loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
+    trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint])
+    resume = _load_replay(directory, data) if options.resume is not None else None
+    if data.env_steps < options.env_steps:
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except NonFiniteLoss as error:
+            raise ValueError(_save_batch(error, directory)) from error
+    if budget.interrupted:
+        console = Console(stderr=True)
+        console.print(f"stopped; checkpoint: {directory.checkpoints / 'last.ckpt'}", soft_wrap=True)
+        console.print(f"go on with: ibal training.resume={directory.path}", soft_wrap=True)
+        raise KeyboardInterrupt
+
+
+def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
+    options = config.training
+    env = build_env(config, num_envs=options.test_episodes, stream="test")
+    natural = Attack(env.spec, Threat())
+    collector = Collector(env, data.backbone, natural, seed=config.seed)
+    return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
+
+
+def _trainer(config: DictConfig, folder: Path, loggers: list, callbacks: list[L.Callback]) -> L.Trainer:  # type: ignore[type-arg]
+    """Lightning drives devices, optimizer states and hooks; stopping, logging and schedules count env steps."""
+    for noisy in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+    return L.Trainer(
+        **config.trainer,
+        default_root_dir=folder,
+        max_epochs=-1,
+        logger=loggers,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _load_replay(directory: RunDirectory, data: InducedDecPOMDP) -> Path:
+    """The checkpoint to resume from, with the replay that belongs to it already loaded."""
+    path, replay = directory.checkpoints / "last.ckpt", directory.checkpoints / "replay.pt"
+    steps = directory.checkpoint()["InducedDecPOMDP"]["env_steps"]
+    data.env_steps = steps
+    if data.replay is not None:
+        if not replay.is_file():
+            raise ValueError(
+                f"{replay} is missing, so {directory.path} cannot be resumed exactly; a finished run keeps its replay "
+                "with training.keep_replay=true. Start anew from its policy with training.init_from="
+                f"{directory.path}"
+            )
+        saved = torch.load(replay, map_location="cpu", weights_only=True)
+        if saved["env_steps"] != steps:
+            raise ValueError(f"{replay} is of step {saved['env_steps']}, {path.name} of step {steps}: not one moment")
+        data.replay.load_state_dict(saved["replay"])
+    return path
+
+
+def _save_batch(error: NonFiniteLoss, directory: RunDirectory) -> str:
+    path = directory.path / "nonfinite_batch.pt"
+    write_then_rename(path, lambda temporary: torch.save(vars(error.batch), temporary))
+    return f"{error}; the batch is saved in {path}, the last good checkpoint is kept in {directory.checkpoints}"

@@ -1,0 +1,83 @@
+"""Rows on disk and the table in the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from rich.table import Table
+
+from ibal_lightning.evaluation.statistics import wilson_interval
+
+COLUMNS = ("run", "seed", "env", "fingerprint", "backbone", "method", "attack", "episode", "return", "length", "won")
+
+
+def write_rows(path: Path, rows: pl.DataFrame, *, append: bool = False) -> None:
+    """Write ``results.parquet``; appended rows replace earlier ones of the same attack. Never leaves half a file."""
+    if append and path.exists():
+        kept = read_rows(path).filter(~pl.col("attack").is_in(rows["attack"].unique().to_list()))
+        rows = pl.concat([kept, rows], how="diagonal_relaxed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        rows.write_parquet(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_rows(path: Path) -> pl.DataFrame:
+    """Read ``results.parquet``.
+
+    Raises:
+        ValueError: it is not a parquet file of our columns.
+    """
+    try:
+        rows = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path} is not a readable parquet file: {error}") from error
+    missing = [name for name in COLUMNS if name not in rows.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}")
+    return rows
+
+
+def summarise(rows: pl.DataFrame) -> pl.DataFrame:
+    """One line an attack in the order of the rows: episodes, win rate with its 95 % interval, return, length, spent."""
+    cells = rows.group_by("attack", maintain_order=True).agg(
+        episodes=pl.len(),
+        wins=pl.col("won").sum(),
+        return_mean=pl.col("return").mean(),
+        length_mean=pl.col("length").mean(),
+        overridden_frac=pl.col("overridden_frac").mean(),
+        perturbed_dims=pl.col("perturbed_dims_mean").mean(),
+    )
+    intervals = [wilson_interval(wins, n) for wins, n in zip(cells["wins"], cells["episodes"], strict=True)]
+    return cells.with_columns(
+        win_rate=pl.col("wins") / pl.col("episodes"),
+        low=pl.Series([low for low, _ in intervals], dtype=pl.Float64),
+        high=pl.Series([high for _, high in intervals], dtype=pl.Float64),
+    )
+
+
+def robustness_table(summary: pl.DataFrame, title: str) -> Table:
+    """The robustness table for the terminal; a learner sees at once which attack hurts most."""
+    table = Table(title=title, title_justify="left")
+    for name in ("attack", "win rate", "95 % interval", "return", "length", "overridden", "dims", "episodes"):
+        table.add_column(name, justify="left" if name == "attack" else "right")
+    worst = summary["win_rate"].min()
+    for row in summary.iter_rows(named=True):
+        cells: Sequence[str] = (
+            row["attack"],
+            f"{row['win_rate']:.3f}",
+            f"{row['low']:.3f} .. {row['high']:.3f}",
+            f"{row['return_mean']:.2f}",
+            f"{row['length_mean']:.1f}",
+            f"{100 * row['overridden_frac']:.1f} %",
+            f"{row['perturbed_dims']:.1f}",
+            str(row["episodes"]),
+        )
+        table.add_row(*cells, style="bold" if row["win_rate"] == worst else None)
+    return table

@@ -1,0 +1,88 @@
+"""A policy under an attack: one row per episode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from ibal_lightning.attack import Attack
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.env import Env
+from ibal_lightning.functional.random import derive_seed
+from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.rollout.replay import Replay
+from ibal_lightning.types import EpisodeBatch
+
+
+def play(
+    env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: int
+) -> Iterator[Mapping[str, Any]]:
+    """Greedy games of a frozen policy under an attack.
+
+    All attacks meet the same games: the environment's seed depends on ``seed`` only. One game a slot, so short games
+    are not preferred.
+
+    Yields:
+        One row an episode: episode, return, length, won, the threat and what was spent of it.
+    """
+    env.reset(seed=derive_seed(seed, "evaluation"))
+    collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"))
+    done = 0
+    while done < episodes:
+        batch = collector.collect(env_steps=0, explore=False)
+        for row in episode_rows(batch, attack)[: episodes - done]:
+            yield {"episode": done, **row}
+            done += 1
+
+
+def episode_rows(batch: EpisodeBatch, attack: Attack) -> list[dict[str, Any]]:
+    """What is kept of each episode of a batch."""
+    masked = (batch.obs_seen != batch.obs)[:, :-1] & batch.mask[..., None, None]
+    agent_steps = (batch.mask[..., None] & batch.alive[:, :-1]).sum((1, 2)).clamp(min=1)
+    columns = {
+        "return": batch.return_,
+        "length": batch.length,
+        "won": batch.won > 0,
+        "overridden": batch.attacked.sum((1, 2)),
+        "overridden_frac": batch.attacked.sum((1, 2)) / agent_steps,
+        "perturbed_dims_mean": masked.sum((1, 2, 3)) / agent_steps,
+        "group_size": (batch.group == 1).sum(1),
+    }
+    threat = {f"threat_{name}": value for name, value in asdict(attack.threat).items()}
+    lists = {name: column.tolist() for name, column in columns.items()}
+    return [{**{name: values[i] for name, values in lists.items()}, **threat} for i in range(len(batch))]
+
+
+def fit(
+    attack: Attack, env: Env, backbone: Backbone, *, episodes: int, updates: int, batch_episodes: int, seed: int
+) -> dict[str, float]:
+    """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8): collect its games under the attack, then learn.
+
+    The victim explores with its schedule's final rate so that actions vary (they identify the channel).
+
+    Returns:
+        The attack's last logged values, empty for an attack that has nothing to learn.
+    """
+    optimizer = attack.optimizer()
+    if optimizer is None:
+        return {}
+    replay = Replay(env.spec, attack, capacity=max(episodes, env.num_envs), device=env.device)
+    env.reset(seed=derive_seed(seed, "fit"))
+    collector = Collector(env, backbone, attack, seed=derive_seed(seed, "fit attack"))
+    while replay.size < episodes:
+        replay.add(collector.collect(env_steps=10**12, explore=True))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "fit batches"))
+    logs: dict[str, float] = {}
+    for _ in range(updates):
+        out = attack.loss(replay.sample(min(batch_episodes, replay.size), generator))
+        if out is None:
+            break
+        optimizer.zero_grad(set_to_none=True)
+        out.loss.backward()
+        torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
+        optimizer.step()
+        logs = {name: float(value) for name, value in out.logs.items()}
+    return logs

@@ -1,0 +1,213 @@
+"""What happens beside learning: periodic tests, metrics, checkpoints, the budget and a clean stop on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+
+from ibal_lightning.functional.random import derive_seed
+from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.training.data import Experience, InducedDecPOMDP
+from ibal_lightning.training.module import RobustLearner
+
+
+def crossed(before: int, now: int, interval: int) -> bool:
+    """Whether a multiple of ``interval`` lies in (before, now]; an interval of 0 never comes."""
+    return interval > 0 and now // interval > before // interval
+
+
+class _AfterRollout(L.Callback):
+    """Calls ``after_rollout(trainer, module, data, experience, before)`` once a rollout and its updates are done."""
+
+    def __init__(self) -> None:
+        self._before = 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Experience, batch_idx: int
+    ) -> None:
+        """Hand over with our own counters."""
+        data: InducedDecPOMDP = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, RobustLearner)
+        self.after_rollout(trainer, pl_module, data, batch, self._before)
+        self._before = data.env_steps
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start counting where a resumed run stood."""
+        self._before = trainer.datamodule.env_steps  # type: ignore[attr-defined]
+
+    def after_rollout(
+        self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
+    ) -> None:
+        """Called with the env_steps before and (in ``data``) after the rollout."""
+        raise NotImplementedError
+
+
+class PeriodicTest(_AfterRollout):
+    """Greedy natural play every ``interval`` env steps, on seeds that training never uses.
+
+    Metric names are PyMARL's: ``test_battle_won_mean``, ``test_return_mean``, ``test_ep_length_mean``.
+    """
+
+    def __init__(self, collector: Collector, *, interval: int, episodes: int, seed: int) -> None:
+        super().__init__()
+        self.collector, self.interval, self.episodes, self.seed = collector, interval, episodes, seed
+        self.win_rate: float | None = None
+        self.seconds = 0.0
+
+    def after_rollout(
+        self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
+    ) -> None:
+        """Test when the interval has passed."""
+        if crossed(before, data.env_steps, self.interval):
+            start = time.perf_counter()
+            log(trainer, self.test(data.env_steps), data.env_steps)
+            self.seconds += time.perf_counter() - start
+
+    def test(self, env_steps: int) -> dict[str, float]:
+        """Play at least ``episodes`` games; the games depend on the seed and env_steps only."""
+        self.collector.env.reset(seed=derive_seed(self.seed, f"test {env_steps}"))
+        won, returns, lengths = [], [], []
+        while sum(len(x) for x in won) < self.episodes:
+            batch = self.collector.collect(env_steps=env_steps, explore=False)
+            won.append(batch.won.clone())
+            returns.append(batch.return_)
+            lengths.append(batch.length)
+        self.win_rate = float(torch.cat(won).mean())
+        return {
+            "test_battle_won_mean": self.win_rate,
+            "test_return_mean": float(torch.cat(returns).mean()),
+            "test_ep_length_mean": float(torch.cat(lengths).float().mean()),
+        }
+
+
+class Metrics(_AfterRollout):
+    """Logs training means every ``interval`` env steps, under PyMARL's names, to every logger."""
+
+    def __init__(self, *, interval: int, window: int = 128) -> None:
+        super().__init__()
+        self.interval = interval
+        self.won: deque[float] = deque(maxlen=window)
+        self.returns: deque[float] = deque(maxlen=window)
+        self.lengths: deque[float] = deque(maxlen=window)
+
+    def after_rollout(
+        self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
+    ) -> None:
+        """Remember the episodes, log when the interval has passed."""
+        self.won.extend(batch.fresh.won.tolist())
+        self.returns.extend(batch.fresh.return_.tolist())
+        self.lengths.extend(batch.fresh.length.tolist())
+        if crossed(before, data.env_steps, self.interval):
+            log(trainer, self._row(module, data, batch), data.env_steps)
+
+    def _row(self, module: RobustLearner, data: InducedDecPOMDP, batch: Experience) -> dict[str, float]:
+        status = {f"attack/{name}": value for name, value in data.attack.status().items()}
+        steps = batch.fresh.mask.sum() * data.collector.env.spec.n_agents
+        seconds = {**data.collector.seconds, **module.seconds}
+        total = sum(seconds.values())
+        return {
+            "battle_won_mean": _mean(self.won),
+            "return_mean": _mean(self.returns),
+            "ep_length_mean": _mean(self.lengths),
+            "epsilon": data.backbone.exploration(data.env_steps),
+            "updates": module.updates,
+            "episode": data.episodes,
+            "attack/actions_changed_frac": float(batch.fresh.attacked.sum() / steps),
+            **status,
+            **module.drain(),
+            **{f"time/{name}_frac": value / total for name, value in seconds.items()},
+        }
+
+
+class Checkpoint(_AfterRollout):
+    """Writes ``last.ckpt`` and, beside it, the replay; each to a temporary name first, then renamed."""
+
+    def __init__(self, folder: Path, *, interval: int, keep_replay: bool = False) -> None:
+        super().__init__()
+        self.folder, self.interval, self.keep_replay = folder, interval, keep_replay
+        self.finished = False
+
+    def after_rollout(
+        self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
+    ) -> None:
+        """Save when the interval has passed."""
+        if crossed(before, data.env_steps, self.interval):
+            self.save(trainer, data, with_replay=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save at the end; a finished run needs its replay only where asked for."""
+        data: InducedDecPOMDP = trainer.datamodule  # type: ignore[attr-defined]
+        self.save(trainer, data, with_replay=self.keep_replay or not self.finished)
+
+    def save(self, trainer: L.Trainer, data: InducedDecPOMDP, *, with_replay: bool) -> None:
+        """Write the files of this moment."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replay = self.folder / "replay.pt"
+        if data.replay is not None and with_replay:
+            state = {"env_steps": data.env_steps, "replay": data.replay.state_dict()}
+            write_then_rename(replay, lambda path: torch.save(state, path))
+        else:
+            replay.unlink(missing_ok=True)
+        write_then_rename(self.folder / "last.ckpt", trainer.save_checkpoint)
+
+
+class Budget(_AfterRollout):
+    """Stops at ``env_steps``, or after the rollout in which Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
+
+    def __init__(self, env_steps: int, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self.env_steps, self.checkpoint = env_steps, checkpoint
+        self.interrupted = False
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take over the signals."""
+        super().on_train_start(trainer, pl_module)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._interrupt)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def after_rollout(
+        self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
+    ) -> None:
+        """Stop when the budget is spent or somebody asked for it."""
+        self.checkpoint.finished = data.env_steps >= self.env_steps
+        trainer.should_stop = self.checkpoint.finished or self.interrupted
+
+
+def log(trainer: L.Trainer, metrics: dict[str, float], env_steps: int) -> None:
+    """Write metrics to every logger at our own step count."""
+    for logger in trainer.loggers:
+        logger.log_metrics({**metrics, "t_env": float(env_steps)}, step=env_steps)
+
+
+def write_then_rename(path: Path, write: Callable[[Path], None]) -> None:
+    """Never leave a half-written file under ``path``: write beside it, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _mean(values: deque[float]) -> float:
+    return sum(values) / max(len(values), 1)
