@@ -1,0 +1,92 @@
+"""The recurrent network that all agents share: fc - GRU - fc, as in PyMARL and on-policy."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ibal_lightning.types import EpisodeBatch
+
+
+def last_actions(batch: EpisodeBatch) -> Tensor:
+    """(B, T+1, N) i64 intended action one step before each slot, -1 at the start."""
+    return F.pad(batch.actions, (0, 0, 1, 0), value=-1)
+
+
+class RecurrentNet(nn.Module):
+    """One network for all agents: relu(fc1) - GRU - fc2 on [obs | one-hot last action | one-hot agent id].
+
+    Layer names and input columns are PyMARL's, so its ``agent.th`` files fit. The one-hot blocks are never built:
+    they pick columns of ``fc1``, which are looked up and added. With ``normalize`` the network is on-policy's:
+    LayerNorm on the observation, after fc1 and after the GRU, orthogonal weights, gain ``output_gain`` at the end.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        n_outputs: int,
+        *,
+        n_actions: int = 0,
+        n_agents: int = 0,
+        hidden_dim: int = 64,
+        normalize: bool = False,
+        output_gain: float = 1.0,
+    ) -> None:
+        """``n_actions`` 0 leaves the last action out of the input, ``n_agents`` 0 the agent id."""
+        super().__init__()
+        self.obs_dim, self.n_actions, self.n_agents, self.hidden_dim = obs_dim, n_actions, n_agents, hidden_dim
+        self.fc1 = nn.Linear(obs_dim + n_actions + n_agents, hidden_dim)
+        self.rnn = nn.GRU(hidden_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, n_outputs)
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for d in (obs_dim, hidden_dim, hidden_dim)) if normalize else None
+        if normalize:
+            self._orthogonal(output_gain)
+
+    def _orthogonal(self, output_gain: float) -> None:
+        gains = {"fc1.weight": nn.init.calculate_gain("relu"), "fc2.weight": output_gain}
+        for name, parameter in self.named_parameters():
+            if name.startswith("norms"):
+                continue
+            if parameter.ndim == 2:
+                nn.init.orthogonal_(parameter, gains.get(name, 1.0))
+            else:
+                nn.init.zeros_(parameter)
+
+    def _norm(self, index: int, x: Tensor) -> Tensor:
+        return x if self.norms is None else self.norms[index](x)
+
+    def embed(self, obs: Tensor, last_actions: Tensor) -> Tensor:
+        """(..., N, H) input of the GRU from obs (..., N, O) and last_actions (..., N) i64, -1 for none."""
+        weight_obs, weight_last, weight_id = self.fc1.weight.split([self.obs_dim, self.n_actions, self.n_agents], 1)
+        x = F.linear(self._norm(0, obs), weight_obs, self.fc1.bias)
+        if self.n_actions:
+            x = x + F.embedding(last_actions + 1, F.pad(weight_last.t(), (0, 0, 1, 0)))
+        if self.n_agents:
+            x = x + weight_id.t()
+        return self._norm(1, torch.relu(x))
+
+    def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: outputs (B, N, A) and the next hidden (B, N, H) from obs (B, N, O), last_actions, hidden."""
+        rnn, shape = self.rnn, hidden.shape
+        x = self.embed(obs, last_actions).flatten(0, 1)
+        weights = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
+        hidden = torch.gru_cell(x, hidden.flatten(0, 1), *weights).view(shape)
+        return self.fc2(self._norm(2, hidden)), hidden
+
+    def unroll(self, obs: Tensor, last_actions: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A whole sequence in one GRU call.
+
+        Args:
+            obs: (B, L, N, O).
+            last_actions: (B, L, N) i64, -1 for none.
+            hidden: (B, N, H) before the first slot; zeros by default.
+
+        Returns:
+            Outputs (B, L, N, A) and hidden after each slot (B, L, N, H); both are views of time-major tensors.
+        """
+        games, slots, agents = obs.shape[:3]
+        x = self.embed(obs.transpose(0, 1), last_actions.transpose(0, 1)).flatten(1, 2)
+        start = None if hidden is None else hidden.flatten(0, 1)[None]
+        hiddens = self.rnn(x, start)[0].view(slots, games, agents, self.hidden_dim)
+        return self.fc2(self._norm(2, hiddens)).transpose(0, 1), hiddens.transpose(0, 1)

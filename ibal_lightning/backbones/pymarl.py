@@ -1,0 +1,149 @@
+"""Weights in PyMARL's format (``agent.th``, ``mixer.th``), in and out of a Q-learner.
+
+PyMARL, pymarl2, QPLEX, WALL and ROMANCE save the ``state_dict`` of an fc1 - GRUCell - fc2 agent and of the mixer.
+Input columns are [obs | one-hot last action | one-hot agent id]. A round trip is bit-equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.backbones.q_learner import QLearner
+
+AGENT_FILE, MIXER_FILE = "agent.th", "mixer.th"
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The state dict of a ``.th`` file, on the CPU, read without executing anything in it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a plain state dict of tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no PyMARL weights at {path}")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile or torn file makes the unpickler fail in any way it likes
+        raise ValueError(
+            f"{path} is not a PyMARL weights file (a state dict of tensors): {first_line(error)}"
+        ) from error
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{path} holds a {type(weights).__name__}, not a state dict of tensors")
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
+    return dict(weights)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def agent_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """The agent's state dict under PyMARL's names (a ``GRUCell`` has no layer suffix)."""
+    weights = q_learner(backbone).agent.state_dict()
+    return {name.removesuffix("_l0"): value.detach().clone() for name, value in weights.items()}
+
+
+def mixer_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """The mixer's state dict; empty for VDN, as in PyMARL."""
+    return {name: value.detach().clone() for name, value in q_learner(backbone).mixer.state_dict().items()}
+
+
+def q_learner(backbone: Backbone) -> QLearner:
+    """The backbone itself if PyMARL's format can hold it.
+
+    Raises:
+        ValueError: it is not a value-decomposition learner.
+    """
+    if not isinstance(backbone, QLearner):
+        raise ValueError(f"PyMARL weights fit the Q-learners (vdn, qmix, qplex), not {type(backbone).__name__.lower()}")
+    return backbone
+
+
+def load_agent(backbone: Backbone, path: str | Path) -> None:
+    """Copy ``agent.th`` into the online and the target agent.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: layers are missing, unknown, or of other sizes; each is named with both shapes.
+    """
+    learner, weights = q_learner(backbone), read_weights(path)
+    check_weights(weights, agent_weights(learner), f"{path}", input_hint(learner, weights))
+    renamed = {f"{name}_l0" if name.startswith("rnn.") else name: value for name, value in weights.items()}
+    learner.agent.load_state_dict(renamed)
+    learner.target_agent.load_state_dict(renamed)
+
+
+def load_mixer(backbone: Backbone, path: str | Path) -> None:
+    """Copy ``mixer.th`` into the online and the target mixer; errors as ``load_agent``."""
+    learner, weights = q_learner(backbone), read_weights(path)
+    check_weights(weights, learner.mixer.state_dict(), f"{path}", "")
+    learner.mixer.load_state_dict(weights)
+    learner.target_mixer.load_state_dict(weights)
+
+
+def load(backbone: Backbone, path: str | Path) -> list[Path]:
+    """Load a PyMARL folder (``agent.th``, and ``mixer.th`` where it exists), or a single ``agent.th``.
+
+    Returns:
+        The files that were read. Without a mixer file the mixer keeps its weights.
+    """
+    path = Path(path)
+    agent = path / AGENT_FILE if path.is_dir() else path
+    load_agent(backbone, agent)
+    mixer = path / MIXER_FILE
+    if not (path.is_dir() and mixer.is_file()):
+        return [agent]
+    load_mixer(backbone, mixer)
+    return [agent, mixer]
+
+
+def export(backbone: Backbone, folder: str | Path) -> list[Path]:
+    """Write ``agent.th`` and ``mixer.th`` as PyMARL does; returns the files written."""
+    agent, mixer = agent_weights(backbone), mixer_weights(backbone)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(agent, folder / AGENT_FILE)
+    torch.save(mixer, folder / MIXER_FILE)
+    return [folder / AGENT_FILE, folder / MIXER_FILE]
+
+
+def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, hint: str) -> None:
+    """Raise ``ValueError`` naming every layer that is missing, unknown, of another shape or not floating point."""
+    problems = []
+    for name in expected.keys() - weights.keys():
+        near = difflib.get_close_matches(name, weights.keys() - expected.keys(), n=1)
+        problems.append(f"{name} {tuple(expected[name].shape)} is missing" + (f" (has {near[0]})" if near else ""))
+    for name in weights.keys() - expected.keys():
+        problems.append(f"{name} {tuple(weights[name].shape)} is unknown")
+    for name in weights.keys() & expected.keys():
+        here, there = tuple(expected[name].shape), tuple(weights[name].shape)
+        if here != there:
+            problems.append(f"{name} is {there} in the file, {here} here")
+        elif not weights[name].is_floating_point() or not bool(weights[name].isfinite().all()):
+            problems.append(f"{name} holds values that are not finite floating-point numbers")
+    if problems:
+        raise ValueError(f"{source} does not fit: {'; '.join(sorted(problems))}{hint}")
+
+
+def input_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """How our input is made up, when the file's first layer reads another number of columns."""
+    first, spec = weights.get("fc1.weight"), learner.spec
+    ours: nn.Linear = learner.agent.fc1
+    if first is None or first.ndim != 2 or first.shape[1] == ours.in_features:
+        return ""
+    return (
+        f". The input here is {spec.obs_dim} obs + {learner.agent.n_actions} last action + "
+        f"{learner.agent.n_agents} agent id = {ours.in_features} columns; is it another map, or another setting of "
+        "last_action or agent_id?"
+    )
