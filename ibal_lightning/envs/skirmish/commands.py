@@ -1,0 +1,81 @@
+"""From the agents' actions to the commands that the game receives (``get_agent_action`` of the genuine packages)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.masks import in_reach, is_healer, is_legal, target_slot
+from ibal_lightning.envs.skirmish.memory import Memory
+from ibal_lightning.envs.skirmish.rng import uniform
+from ibal_lightning.envs.skirmish.rules import FIRST_LOOK, FIRST_MOVE, Rules
+from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE, NO_COMMAND, STOP, Commands, Units
+from ibal_lightning.envs.skirmish.visits import first_counter
+
+
+@njit(cache=True)
+def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64]) -> int:
+    """The first agent of game g whose action (B, n) genuine SMAC would assert on, or -1. Changes nothing."""
+    for i in range(rules.n_agents):
+        if not is_legal(rules, units, memory, g, i, actions[g, i]):
+            return i
+    return -1
+
+
+@njit(cache=True)
+def command_game(
+    rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64], commands: Commands
+) -> int:
+    """Write the commands of game g for actions (B, n); -1, or the first agent whose action is illegal.
+
+    After an illegal action nothing of the game has changed. To refuse a whole batch before any game moves, call
+    ``find_illegal`` for all games first.
+    """
+    illegal = find_illegal(rules, units, memory, g, actions)
+    if illegal >= 0:
+        return illegal
+    for i in range(rules.n_agents):
+        command_agent(rules, units, memory, g, i, actions[g, i], commands)
+        memory.last_actions[g, i] = actions[g, i]
+    return -1
+
+
+@njit(cache=True)
+def command_agent(rules: Rules, units: Units, memory: Memory, g: int, i: int, action: int, commands: Commands) -> None:
+    """Write the command of one agent; looking around (conic_fov) turns the view and sends no command."""
+    commands.ability[g, i] = NO_COMMAND
+    commands.target[g, i] = -1
+    if action == 1:
+        commands.ability[g, i] = STOP
+    elif FIRST_MOVE <= action < FIRST_LOOK:
+        command_move(rules, units, g, i, action, commands)
+    elif FIRST_LOOK <= action < rules.n_actions_no_attack:
+        memory.fov[g, i, 0] = rules.views[action - FIRST_LOOK, 0]
+        memory.fov[g, i, 1] = rules.views[action - FIRST_LOOK, 1]
+    elif action >= rules.n_actions_no_attack:
+        command_target(rules, units, memory, g, i, action - rules.n_actions_no_attack, commands)
+
+
+@njit(cache=True)
+def command_move(rules: Rules, units: Units, g: int, i: int, action: int, commands: Commands) -> None:
+    """Go to the point ``move_amount`` to the north, south, east or west of where the agent stands."""
+    far = rules.move_amount
+    dx = far if action == FIRST_MOVE + 2 else (-far if action == FIRST_MOVE + 3 else 0.0)
+    dy = far if action == FIRST_MOVE else (-far if action == FIRST_MOVE + 1 else 0.0)
+    commands.ability[g, i] = MOVE
+    commands.x[g, i] = units.x[g, i] + dx
+    commands.y[g, i] = units.y[g, i] + dy
+
+
+@njit(cache=True)
+def command_target(rules: Rules, units: Units, memory: Memory, g: int, i: int, target: int, commands: Commands) -> None:
+    """Attack an enemy or heal an ally; SMACv2 sends nothing when the target is out of reach or the attack fails."""
+    if rules.second and not in_reach(rules, units, memory, g, i, target_slot(rules, units, g, i, target)):
+        return
+    if rules.stochastic_attack:
+        spent = first_counter(rules, memory.step[g] + 1, 0) - rules.n_agents + i
+        if uniform(np.uint64(memory.key[g]), spent) > memory.attack_probability[g, i]:
+            return
+    commands.ability[g, i] = HEAL if is_healer(rules, units, g, i) else ATTACK
+    commands.target[g, i] = target
