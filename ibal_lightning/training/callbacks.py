@@ -157,7 +157,7 @@ class Checkpoint(_AfterRollout):
             write_then_rename(replay, lambda path: torch.save(state, path))
         else:
             replay.unlink(missing_ok=True)
-        write_then_rename(self.folder / "last.ckpt", trainer.save_checkpoint)
+        write_then_rename(self.folder / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
 
 
 class Budget(_AfterRollout):
