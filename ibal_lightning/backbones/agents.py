@@ -6,12 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibal_lightning.types import EpisodeBatch
+from ibal_lightning.types import EnvSpec, EpisodeBatch
 
 
 def last_actions(batch: EpisodeBatch) -> Tensor:
     """(B, T+1, N) i64 intended action one step before each slot, -1 at the start."""
     return F.pad(batch.actions, (0, 0, 1, 0), value=-1)
+
+
+def input_blocks(spec: EnvSpec, *, last_action: bool, agent_id: bool) -> tuple[int, int]:
+    """Widths of the last-action and the agent-id block behind the observation; 0 leaves a block out."""
+    return spec.n_actions if last_action else 0, spec.n_agents if agent_id else 0
 
 
 class RecurrentNet(nn.Module):
@@ -27,16 +32,16 @@ class RecurrentNet(nn.Module):
         obs_dim: int,
         n_outputs: int,
         *,
-        n_actions: int = 0,
-        n_agents: int = 0,
+        blocks: tuple[int, int] = (0, 0),
         hidden_dim: int = 64,
         normalize: bool = False,
         output_gain: float = 1.0,
     ) -> None:
-        """``n_actions`` 0 leaves the last action out of the input, ``n_agents`` 0 the agent id."""
+        """``blocks`` are the widths that ``input_blocks`` gives."""
         super().__init__()
-        self.obs_dim, self.n_actions, self.n_agents, self.hidden_dim = obs_dim, n_actions, n_agents, hidden_dim
-        self.fc1 = nn.Linear(obs_dim + n_actions + n_agents, hidden_dim)
+        self.obs_dim, self.hidden_dim = obs_dim, hidden_dim
+        self.n_actions, self.n_agents = blocks
+        self.fc1 = nn.Linear(obs_dim + sum(blocks), hidden_dim)
         self.rnn = nn.GRU(hidden_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, n_outputs)
         self.norms = nn.ModuleList(nn.LayerNorm(d) for d in (obs_dim, hidden_dim, hidden_dim)) if normalize else None
@@ -68,10 +73,8 @@ class RecurrentNet(nn.Module):
 
     def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step: outputs (B, N, A) and the next hidden (B, N, H) from obs (B, N, O), last_actions, hidden."""
-        rnn, shape = self.rnn, hidden.shape
-        x = self.embed(obs, last_actions).flatten(0, 1)
-        weights = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
-        hidden = torch.gru_cell(x, hidden.flatten(0, 1), *weights).view(shape)
+        x, shape = self.embed(obs, last_actions).flatten(0, 1), hidden.shape
+        hidden = torch.gru_cell(x, hidden.flatten(0, 1), *self.rnn.all_weights[0]).view(shape)
         return self.fc2(self._norm(2, hidden)), hidden
 
     def unroll(self, obs: Tensor, last_actions: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:

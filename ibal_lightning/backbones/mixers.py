@@ -13,17 +13,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TINY = 1e-10  # keeps QPLEX's weights positive, as published
 
-def fused_linear(x: Tensor, layers: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
+
+def fused_linear(x: Tensor, layers: Sequence[nn.Module]) -> tuple[Tensor, ...]:
     """Outputs (R, out_k) of several linear layers on one input (R, in), as one matrix product."""
-    weight = torch.cat([layer.weight for layer in layers])
-    bias = torch.cat([layer.bias for layer in layers])
-    return F.linear(x, weight, bias).split([layer.out_features for layer in layers], dim=1)
+    weights: list[Tensor] = [layer.get_parameter("weight") for layer in layers]
+    bias = torch.cat([layer.get_parameter("bias") for layer in layers])
+    return F.linear(x, torch.cat(weights), bias).split([weight.shape[0] for weight in weights], dim=1)
 
 
 def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
     """Linear - relu - linear."""
     return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim))
+
+
+def tower(in_dim: int, widths: Sequence[int], out_dim: int) -> nn.Module:
+    """A linear layer, behind a relu layer for each of ``widths``."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(in_dim, width), nn.ReLU()]
+        in_dim = width
+    last = nn.Linear(in_dim, out_dim)
+    return nn.Sequential(*layers, last) if layers else last
 
 
 class VdnMixer(nn.Module):
@@ -55,3 +67,74 @@ class QmixMixer(nn.Module):
         w_final = self.hyper_w_final[2](torch.relu(x_final)).abs()
         hidden = F.elu(torch.bmm(q_taken.unsqueeze(1), w_1).squeeze(1) + b_1)
         return (hidden * w_final).sum(1) + self.V[2](torch.relu(x_v)).squeeze(1)
+
+
+class QplexMixer(nn.Module):
+    """Q_tot = sum_i V~_i + sum_i lambda_i(s, a) A~_i, with lambda_i > 0 and A~_i <= 0 (Wang et al. 2021).
+
+    With positive weights w_i(s): Q~_i = w_i Q_i + v_i, V~_i its best legal value and A~_i = Q~_i - V~_i, so the joint
+    and the individual greedy actions agree while lambda, which sees the joint action, can represent any joint value.
+    lambda_i sums |key(s)| x sigmoid(agent_i(s)) x sigmoid(action_i(s, a)) over attention heads.
+
+    Args:
+        n_agents: N.
+        n_actions: A.
+        state_dim: S.
+        hypernet_dim: hidden units of the networks of w and v.
+        num_kernel: attention heads.
+        adv_hypernet_layers: layers of the networks behind lambda, 1 to 3 (WALL uses 1, pymarl2 2).
+        adv_hypernet_dim: their hidden units.
+        stop_gradient: keep the gradient of the weighted advantages away from the utilities, as published.
+    """
+
+    def __init__(
+        self,
+        n_agents: int,
+        n_actions: int,
+        state_dim: int,
+        *,
+        hypernet_dim: int = 64,
+        num_kernel: int = 2,
+        adv_hypernet_layers: int = 1,
+        adv_hypernet_dim: int = 64,
+        stop_gradient: bool = True,
+    ) -> None:
+        super().__init__()
+        self.n_actions, self.stop_gradient = n_actions, stop_gradient
+        self.hyper_w_final = mlp(state_dim, hypernet_dim, n_agents)
+        self.V = mlp(state_dim, hypernet_dim, n_agents)
+        widths = [adv_hypernet_dim] * (adv_hypernet_layers - 1)
+        self.si_weight = QplexWeight(n_agents, n_actions, state_dim, num_kernel=num_kernel, widths=widths)
+
+    def forward(self, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
+        """(R,) from q_taken (R, N), state (R, S), actions (R, N) i64 and q_max (R, N)."""
+        x_w, x_v = fused_linear(state, (self.hyper_w_final[0], self.V[0]))
+        w = self.hyper_w_final[2](torch.relu(x_w)).abs() + TINY
+        v = self.V[2](torch.relu(x_v))
+        advantage = w * (q_taken - q_max)
+        if self.stop_gradient:
+            advantage = advantage.detach()
+        one_hot = F.one_hot(actions, self.n_actions).flatten(1).to(state.dtype)
+        lambda_ = self.si_weight(state, torch.cat([state, one_hot], 1))
+        return (w * q_taken + v).sum(1) + (advantage * (lambda_ - 1.0)).sum(1)
+
+
+class QplexWeight(nn.Module):
+    """The attention weights lambda_i(s, a) > 0 of QPLEX."""
+
+    def __init__(
+        self, n_agents: int, n_actions: int, state_dim: int, *, num_kernel: int, widths: Sequence[int]
+    ) -> None:
+        super().__init__()
+        joint_dim = state_dim + n_agents * n_actions
+        self.key_extractors = nn.ModuleList(tower(state_dim, widths, 1) for _ in range(num_kernel))
+        self.agents_extractors = nn.ModuleList(tower(state_dim, widths, n_agents) for _ in range(num_kernel))
+        self.action_extractors = nn.ModuleList(tower(joint_dim, widths, n_agents) for _ in range(num_kernel))
+
+    def forward(self, state: Tensor, joint: Tensor) -> Tensor:
+        """(R, N) from state (R, S) and joint = [state | one-hot actions] (R, S + N A)."""
+        total = torch.zeros((), device=state.device)
+        heads = zip(self.key_extractors, self.agents_extractors, self.action_extractors, strict=True)
+        for key, agents, action in heads:
+            total = total + (key(state).abs() + TINY) * torch.sigmoid(agents(state)) * torch.sigmoid(action(joint))
+        return total

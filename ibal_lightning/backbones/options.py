@@ -5,20 +5,21 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+
+INFINITY = float("inf")
 
 
-def adds_options(parent: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a subclass's ``__init__(self, spec, *, own=..., **options)`` so that its signature also shows the parent's.
+def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate an ``__init__(self, spec, *, own=..., **options)``: its signature also shows the keywords of ``source``.
 
-    The constructor signature is the configuration schema; without this, a subclass with one more option would have
-    to state every inherited default again.
+    ``source`` is a parent class or a dataclass of options. The constructor signature is the configuration schema;
+    without this every class of a family would state every default again.
     """
 
     def decorate(init: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(init).parameters.values() if p.kind is not p.VAR_KEYWORD]
         names = {p.name for p in own}
-        inherited = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
+        inherited = inspect.signature(source.__init__).parameters.values()  # type: ignore[misc]
         merged = own + [p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names]
         init.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
         init.__annotations__ = {p.name: p.annotation for p in merged if p.annotation is not p.empty} | {"return": None}
@@ -35,9 +36,10 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
 
 
-def check_range(low: float, high: float, **options: Any) -> None:
-    """Raise ``ValueError`` naming the first of ``options`` that is outside [low, high]."""
-    for name, value in options.items():
-        if not low <= value <= high:
-            limit = f">= {low}" if high == float("inf") else f"in [{low}, {high}]"
+def check_range(options: object, names: Sequence[str], low: float, high: float) -> None:
+    """Raise ``ValueError`` naming the first of the attributes ``names`` that is set and outside [low, high]."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            limit = f">= {low}" if high == INFINITY else f"in [{low}, {high}]"
             raise ValueError(f"{name} must be {limit}, got {value}")

@@ -25,11 +25,6 @@ def discounts(batch: EpisodeBatch, gamma: float) -> Tensor:
     return gamma * (batch.mask & ~batch.terminated).to(batch.reward.dtype)
 
 
-def next_slot(values: Tensor, discount: Tensor) -> Tensor:
-    """(B, T) values (B, T+1) of each step's successor; exactly 0 where the discount is 0, not even NaN passes."""
-    return values[:, 1:].masked_fill(discount == 0, 0.0)
-
-
 def reverse_recurrence(offset: Tensor, factor: Tensor) -> Tensor:
     """(B, T) solution of x_t = offset_t + factor_t x_{t+1} with x_T = 0.
 

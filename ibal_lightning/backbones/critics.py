@@ -1,0 +1,42 @@
+"""Critics of PPO: one V(s) per game, or one V(tau^i) per agent. M is the number of values per game: 1 or N."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ibal_lightning.backbones.agents import RecurrentNet, input_blocks
+from ibal_lightning.backbones.ppo_options import PpoOptions
+from ibal_lightning.types import EnvSpec
+
+
+class CentralCritic(nn.Module):
+    """V(s), recurrent over the clean state. All agents share it, so it runs once per game (M = 1)."""
+
+    def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
+        super().__init__()
+        self.net = RecurrentNet(spec.state_dim, 1, hidden_dim=options.hidden_dim, normalize=True)
+
+    def forward(
+        self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Values (B, L, 1) and hiddens (B, L, 1, H) from state (B, L, S) and hidden (B, 1, H) before the first slot."""
+        del obs_seen
+        values, hidden = self.net.unroll(state.unsqueeze(2), last_actions, hidden)
+        return values.squeeze(-1), hidden
+
+
+class LocalCritic(nn.Module):
+    """V(tau^i), recurrent over what the agent itself reads, one network for all agents (M = N)."""
+
+    def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
+        super().__init__()
+        blocks = input_blocks(spec, last_action=options.last_action, agent_id=options.agent_id)
+        self.net = RecurrentNet(spec.obs_dim, 1, blocks=blocks, hidden_dim=options.hidden_dim, normalize=True)
+
+    def forward(
+        self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Values (B, L, N) and hiddens (B, L, N, H) from obs_seen (B, L, N, O), last_actions and hidden (B, N, H)."""
+        del state
+        values, hidden = self.net.unroll(obs_seen, last_actions, hidden)
+        return values.squeeze(-1), hidden

@@ -1,0 +1,173 @@
+"""Multi-agent PPO: MAPPO and IPPO are one learner with two critics (Yu et al. 2022; de Witt et al. 2020)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.backbones.agents import RecurrentNet, input_blocks, last_actions
+from ibal_lightning.backbones.chunks import chunked, shuffled
+from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
+from ibal_lightning.backbones.options import INFINITY, adds_options
+from ibal_lightning.backbones.ppo_options import PpoOptions
+from ibal_lightning.backbones.ppo_terms import (
+    delayed,
+    estimate,
+    intended,
+    policy_loss,
+    safe_avail,
+    standardized,
+    value_mask,
+)
+from ibal_lightning.backbones.value_norm import ValueNorm
+from ibal_lightning.functional.masking import greedy, masked_mean
+from ibal_lightning.functional.policy import clipped_value_loss, log_policy, sample_legal
+from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
+
+
+class Ppo(Backbone):
+    """Recurrent PPO on the induced Dec-POMDP: ratios of the intended actions under ``obs_seen``; see ``PpoOptions``.
+
+    Raises:
+        ValueError: ``chunk_length`` is longer than an episode, or an option is out of range.
+    """
+
+    on_policy: ClassVar[bool] = True
+    critic_class: ClassVar[type[CentralCritic] | type[LocalCritic]]
+
+    @adds_options(PpoOptions)
+    def __init__(self, spec: EnvSpec, **options: Any) -> None:
+        super().__init__(spec)
+        self.options = chosen = PpoOptions(**options)
+        limit, length = spec.episode_limit, chosen.chunk_length
+        if length is not None and length > limit:
+            raise ValueError(f"chunk_length={length} is longer than an episode (episode_limit={limit})")
+        self.chunk_length = length or min(10, limit)
+        self.max_grad_norm = chosen.max_grad_norm
+        self.value_norm = ValueNorm(chosen.value_norm_decay) if chosen.value_norm else None
+        blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
+        self.actor = RecurrentNet(
+            spec.obs_dim,
+            spec.n_actions,
+            blocks=blocks,
+            hidden_dim=chosen.hidden_dim,
+            normalize=True,
+            output_gain=0.01,
+        )
+        self.critic = self.critic_class(spec, chosen)
+
+    def initial_hidden(self, num_envs: int) -> Tensor:
+        """(B, N, H) of zeros."""
+        return self.actor.fc2.weight.new_zeros(num_envs, self.spec.n_agents, self.actor.hidden_dim)
+
+    def scores(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, N, A) and the next hidden (B, N, H)."""
+        return self.actor.step(obs, last_actions, hidden)
+
+    def unroll(self, obs: Tensor, last_actions: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (B, L, N, A) and hiddens (B, L, N, H) of a whole sequence: ``scores`` repeated, in one call."""
+        return self.actor.unroll(obs, last_actions, hidden)
+
+    def select(
+        self, scores: Tensor, avail_actions: Tensor, *, env_steps: int, explore: bool, generator: torch.Generator
+    ) -> Tensor:
+        """Legal actions (B, N): drawn from the policy when exploring, else the most likely ones."""
+        del env_steps
+        return sample_legal(scores, avail_actions, generator) if explore else greedy(scores, avail_actions)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam with one learning rate for the actor and one for the critic."""
+        groups = [
+            {"params": list(self.actor.parameters()), "lr": self.options.lr},
+            {"params": list(self.critic.parameters()), "lr": self.options.critic_lr},
+        ]
+        return torch.optim.Adam(groups, eps=1e-5)
+
+    def minibatches(self, batch: EpisodeBatch, generator: torch.Generator) -> Iterator[EpisodeBatch]:
+        """Epochs x minibatches of chunks (C, L) of one batch of fresh episodes.
+
+        Old log probabilities, values, advantages and first memories are computed once and travel as ``extras``.
+
+        Raises:
+            ValueError: ``minibatches`` does not divide the episodes of the batch.
+        """
+        batch = batch.trim()
+        extras, memories = self.prepare(batch)
+        prepared = dataclasses.replace(batch, extras=extras)
+        chunks, games = chunked(prepared, memories, min(self.chunk_length, batch.mask.shape[1]))
+        for _ in range(self.options.epochs):
+            yield from shuffled(chunks, games, self.options.minibatches, generator)
+
+    @torch.no_grad()
+    def prepare(self, batch: EpisodeBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What stays fixed while the networks learn from a batch.
+
+        Returns:
+            Per step: log_prob (B, T, N) of the intended actions, value and target (B, T, M) in the critic's units,
+            advantage (B, T, N) normalised over the policy's steps, last_actions (B, T, N).
+            Per slot: the memories before it, actor_hidden (B, T+1, N, H) and critic_hidden (B, T+1, M, H).
+        """
+        last = last_actions(batch)
+        logits, actor_hidden = self.unroll(batch.obs_seen, last)
+        values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
+        real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
+        norm, options = self.value_norm, self.options
+        target, advantage = estimate(
+            batch, norm.denormalize(values) if norm else values, options.gamma, options.gae_lambda
+        )
+        if norm:
+            norm.update(target, real)
+            target = norm.normalize(target)
+        extras = {
+            "log_prob": intended(log_policy(logits[:, :-1], safe_avail(batch)), batch.actions),
+            "value": values[:, :-1],
+            "target": target.masked_fill(~real, 0.0),
+            "advantage": standardized(advantage, self.policy_mask(batch)),
+            "last_actions": last[:, :-1],
+        }
+        return extras, {"actor_hidden": delayed(actor_hidden), "critic_hidden": delayed(critic_hidden)}
+
+    def policy_mask(self, batch: EpisodeBatch) -> Tensor:
+        """(B, T, N) bool: the agent-steps that the policy learns from."""
+        mask = batch.mask.unsqueeze(-1).expand_as(batch.actions)
+        if self.options.policy_active_masks:
+            mask = mask & batch.alive[:, :-1]
+        return mask & ~batch.attacked if self.options.drop_overridden else mask
+
+    def loss(self, batch: EpisodeBatch) -> LossOutput:
+        """Clipped policy loss, clipped Huber value loss and entropy of one minibatch from ``minibatches``.
+
+        Raises:
+            ValueError: the batch does not come from ``minibatches``.
+        """
+        extras = batch.extras
+        if "log_prob" not in extras:
+            raise ValueError("a PPO loss needs the extras of minibatches(): pass what minibatches() yields")
+        obs, last, options = batch.obs_seen[:, :-1], extras["last_actions"], self.options
+        logits, hidden = self.unroll(obs, last, extras["actor_hidden"].squeeze(1))
+        log_pi, mask = log_policy(logits, safe_avail(batch)), self.policy_mask(batch)
+        policy, logs = policy_loss(batch, log_pi, mask, clip=options.clip, entropy_coef=options.entropy_coef)
+        values, _ = self.critic(obs, batch.state[:, :-1], last, extras["critic_hidden"].squeeze(1))
+        clip = options.clip if options.value_clip else INFINITY
+        errors = clipped_value_loss(values, extras["value"], extras["target"], clip=clip, delta=options.huber_delta)
+        value = masked_mean(errors, value_mask(batch, values, active=options.value_active_masks))
+        loss = policy + self.options.value_coef * value
+        trace = {"logits": logits.detach(), "hidden": hidden.detach(), "values": values.detach()}
+        return LossOutput(loss, {"loss": loss.detach(), "value_loss": value.detach(), **logs}, trace)
+
+
+class Mappo(Ppo):
+    """MAPPO: the actors of all agents share a critic V(s) of the clean state."""
+
+    critic_class = CentralCritic
+
+
+class Ippo(Ppo):
+    """IPPO: every agent has its own value V(tau^i) of what it reads."""
+
+    critic_class = LocalCritic

@@ -1,0 +1,68 @@
+"""The options of MAPPO and IPPO and their defaults (the ``fast`` profile)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibal_lightning.backbones.options import INFINITY, check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoOptions:
+    """Settings of recurrent PPO.
+
+    Args:
+        hidden_dim: units of fc1 and of the GRU.
+        last_action: feed the intended action of the step before.
+        agent_id: feed the agent's index.
+        gamma: discount per env step.
+        gae_lambda: lambda of the advantages.
+        epochs: passes over each batch.
+        minibatches: parts of a pass; must divide the episodes of a batch.
+        chunk_length: steps of the sequences the GRU is trained on; by default 10, or the whole of a shorter episode.
+        clip: PPO's clip of the ratio, and of the value in normalised units.
+        value_clip: clip the value too.
+        entropy_coef: weight of the policy's entropy (nats).
+        value_coef: weight of the value loss.
+        huber_delta: threshold of the Huber value loss, in normalised units.
+        value_norm: normalise value targets by running statistics.
+        value_norm_decay: weight that those statistics keep per batch.
+        policy_active_masks: leave the steps of dead agents out of the policy loss.
+        value_active_masks: and out of the value loss of per-agent critics. Off by default: the value of a dead agent
+            is the bootstrap of its last living step and has to be learnt.
+        drop_overridden: leave overridden actions out of the policy loss (they had no effect: less variance).
+        lr: learning rate of the actor (Adam, eps 1e-5).
+        critic_lr: learning rate of the critic.
+        max_grad_norm: gradients are clipped to this L2 norm.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    hidden_dim: int = 64
+    last_action: bool = False
+    agent_id: bool = True
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    epochs: int = 10
+    minibatches: int = 1
+    chunk_length: int | None = None
+    clip: float = 0.2
+    value_clip: bool = True
+    entropy_coef: float = 0.01
+    value_coef: float = 1.0
+    huber_delta: float = 10.0
+    value_norm: bool = True
+    value_norm_decay: float = 0.99
+    policy_active_masks: bool = True
+    value_active_masks: bool = False
+    drop_overridden: bool = False
+    lr: float = 5e-4
+    critic_lr: float = 5e-4
+    max_grad_norm: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_range(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
+        check_range(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1, INFINITY)
+        check_range(self, ("clip", "entropy_coef", "value_coef", "huber_delta"), 0, INFINITY)
+        check_range(self, ("lr", "critic_lr", "max_grad_norm"), 0, INFINITY)

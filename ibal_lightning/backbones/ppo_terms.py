@@ -1,0 +1,73 @@
+"""The terms of PPO on padded batches: targets from values, and the policy's loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ibal_lightning.functional.gae import gae
+from ibal_lightning.functional.masking import masked_mean
+from ibal_lightning.functional.policy import clipped_surrogate, entropy
+from ibal_lightning.functional.td import discounts, last_steps
+from ibal_lightning.types import EpisodeBatch
+
+
+def estimate(batch: EpisodeBatch, values: Tensor, gamma: float, lambda_: float) -> tuple[Tensor, Tensor]:
+    """Returns and advantages (B, T, M) in reward units from values (B, T+1, M) in reward units; 0 on padding."""
+    real, discount = batch.mask.unsqueeze(-1), discounts(batch, gamma).unsqueeze(-1)
+    value = values[:, :-1].masked_fill(~real, 0.0)
+    next_value = values[:, 1:].masked_fill(discount == 0, 0.0)
+    reward, last = batch.reward.masked_fill(~batch.mask, 0.0).unsqueeze(-1), last_steps(batch).unsqueeze(-1)
+    advantage = gae(reward, discount, value, next_value, last, lambda_)
+    return advantage + value, advantage
+
+
+def standardized(advantage: Tensor, mask: Tensor) -> Tensor:
+    """Advantages (B, T, M) with mean 0 and variance 1 over the agent-steps of mask (B, T, N); 0 outside."""
+    advantage = advantage.expand(mask.shape)
+    centred = advantage - masked_mean(advantage, mask)
+    return (centred / (masked_mean(centred.square(), mask).sqrt() + 1e-5)).masked_fill(~mask, 0.0)
+
+
+def delayed(hidden: Tensor) -> Tensor:
+    """Memories before each slot, (B, L, N, H), from those after each slot."""
+    return F.pad(hidden[:, :-1], (0, 0, 0, 0, 1, 0))
+
+
+def safe_avail(batch: EpisodeBatch) -> Tensor:
+    """(B, T, N, A) bool legal actions of the steps; all of them on padding, so that every logarithm is finite."""
+    return batch.avail_actions[:, :-1] | ~batch.mask[..., None, None]
+
+
+def intended(log_pi: Tensor, actions: Tensor) -> Tensor:
+    """(B, T, N) log probability of actions (B, T, N) under log_pi (B, T, N, A)."""
+    return log_pi.gather(-1, actions.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+
+
+def value_mask(batch: EpisodeBatch, values: Tensor, *, active: bool) -> Tensor:
+    """(B, T, M) bool: the values that the critic learns from; with ``active`` and M = N only those of living agents."""
+    mask = batch.mask.unsqueeze(-1).expand_as(values)
+    per_agent = values.shape[-1] == batch.alive.shape[-1]
+    return mask & batch.alive[:, :-1] if active and per_agent else mask
+
+
+def policy_loss(
+    batch: EpisodeBatch, log_pi: Tensor, mask: Tensor, *, clip: float, entropy_coef: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped surrogate with entropy bonus, over the agent-steps of mask (B, T, N), and what to log of it.
+
+    ``batch`` carries ``log_prob`` and ``advantage`` as extras; log_pi is (B, T, N, A).
+    """
+    log_ratio = (intended(log_pi, batch.actions) - batch.extras["log_prob"]).masked_fill(~mask, 0.0)
+    ratio = log_ratio.exp()
+    surrogate = masked_mean(clipped_surrogate(ratio, batch.extras["advantage"], clip), mask)
+    nats = masked_mean(entropy(log_pi, safe_avail(batch)), mask)
+    with torch.no_grad():
+        logs = {
+            "policy_loss": -surrogate,
+            "entropy": nats.detach(),
+            "clip_fraction": masked_mean(((ratio - 1).abs() > clip).float(), mask),
+            "approx_kl": masked_mean(ratio - 1 - log_ratio, mask),
+        }
+    return -surrogate - entropy_coef * nats, logs

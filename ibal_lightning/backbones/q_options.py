@@ -1,0 +1,66 @@
+"""The options of the Q-learners and their defaults (the ``fast`` profile)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibal_lightning.backbones.options import INFINITY, check_choice, check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class QOptions:
+    """Settings of recurrent double Q-learning.
+
+    Args:
+        hidden_dim: units of fc1 and of the GRU.
+        last_action: feed the intended action of the step before.
+        agent_id: feed the agent's index.
+        gamma: discount per env step.
+        double_q: choose the target's action with the online network.
+        td_lambda: Peng's lambda; 0 for one-step targets.
+        n_step: rewards before the bootstrap; above 1 only with ``td_lambda=0``.
+        target_interval: updates between moves of the target networks (PyMARL counts episodes: its 200 episodes at
+            one update per episode are 200 updates).
+        target_tau: how far they move: 1 copies (hard), below 1 averages (soft, Polyak).
+        optimizer: "adam", or "rmsprop" with PyMARL's alpha 0.99 and eps 1e-5.
+        lr: learning rate.
+        max_grad_norm: gradients are clipped to this L2 norm.
+        epsilon_start: chance of a uniform legal action at env step 0.
+        epsilon_finish: the same after ``epsilon_anneal`` env steps (linear in between).
+        epsilon_anneal: env steps, summed over games.
+
+    Raises:
+        ValueError: an option is out of range or contradicts another.
+    """
+
+    hidden_dim: int = 64
+    last_action: bool = True
+    agent_id: bool = True
+    gamma: float = 0.99
+    double_q: bool = True
+    td_lambda: float = 0.6
+    n_step: int = 1
+    target_interval: int = 100
+    target_tau: float = 1.0
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    max_grad_norm: float = 10.0
+    epsilon_start: float = 1.0
+    epsilon_finish: float = 0.05
+    epsilon_anneal: int = 50_000
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
+        check_range(self, ("gamma", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
+        check_range(self, ("n_step", "target_interval", "hidden_dim"), 1, INFINITY)
+        check_range(self, ("lr", "max_grad_norm", "epsilon_anneal"), 0, INFINITY)
+        if self.n_step > 1 and self.td_lambda > 0:
+            raise ValueError(
+                f"n_step={self.n_step} and td_lambda={self.td_lambda} exclude each other: "
+                "set td_lambda=0 for n-step targets, or n_step=1"
+            )
+
+    def epsilon(self, env_steps: int) -> float:
+        """Exploration rate after ``env_steps``."""
+        left = max(0.0, 1.0 - env_steps / max(self.epsilon_anneal, 1))
+        return self.epsilon_finish + (self.epsilon_start - self.epsilon_finish) * left
