@@ -1,0 +1,216 @@
+"""Interaction-breaking attack: groups, observation mask, action rewrite, schedule (ALGORITHMS 2, IBAL_STUDY 5)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
+from ibal_lightning.attacks.ibal.mask import ObservationMask, Reference
+from ibal_lightning.attacks.ibal.rewrite import ActionRewrite, resolve_score
+from ibal_lightning.attacks.ibal.schedule import Schedule
+from ibal_lightning.attacks.ibal.trigger import Trigger
+from ibal_lightning.estimators.joint_additive import parameter_groups
+from ibal_lightning.estimators.transitions import Context, draw_transitions
+from ibal_lightning.functional.masking import random_legal
+from ibal_lightning.functional.options import check_range
+from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
+
+
+class Ibal(Attack):
+    """Cuts the information between two random groups of agents.
+
+    In training mode episodes have k ~ Unif{0..K} agents in G1, k = 0 being clean, and every episode is clean until
+    the estimators are warm. In evaluation mode (``eval()``) every episode is attacked on both surfaces at
+    ``strength``. L and the fill value of masks come from the threat.
+
+    Args:
+        K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
+        p_floor: lower end of P_act, a number or "1/K".
+        p_max_init: where P_max starts; null = at the floor.
+        alpha: growth factor of P_max; 1 = not adaptive.
+        eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
+        trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".
+        hold: steps that one throw lasts with trigger=hold.
+        coupling: "joint" masks and overrides always come together; "independent" both, or either alone, a third each.
+        observation, action: switch a surface off (ablations).
+        symmetric: mask G2 towards G1 as well.
+        score_mode: "step" scores every step, "table" uses their running mean (cheap).
+        score_transform: "halflog" or "raw" CLUB.
+        score_eps: dims at or below this score are never masked.
+        p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
+        eps_ref, t_ref: uniform share and temperature of the soft one.
+        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (K=1 or a held trigger),
+            klx where they come and go.
+        exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
+        strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
+        hidden, rank, lr: size and learning rate of the estimators.
+        rows: transitions per estimator update.
+        warmup_updates: estimator updates before the first attack.
+
+    Raises:
+        ValueError: an impossible group size, an unknown word, or a number outside its range.
+    """
+
+    obs_surface: ClassVar[ObsSurface] = "mask"
+    acts: ClassVar[bool] = True
+    mask_type: ClassVar[type[ObservationMask]] = ObservationMask
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        threat: Threat,
+        *,
+        K: int | None = None,
+        p_floor: float | str = "1/K",
+        p_max_init: float | None = None,
+        alpha: float = 1.1,
+        eta: float = 0.6,
+        window: int = 100,
+        trigger: str = "step",
+        hold: int = 8,
+        coupling: str = "independent",
+        observation: bool = True,
+        action: bool = True,
+        symmetric: bool = True,
+        score_mode: str = "step",
+        score_transform: str = "halflog",
+        score_eps: float = 1e-6,
+        p_ref: str = "uniform",
+        eps_ref: float = 0.2,
+        t_ref: float = 0.5,
+        action_score: str = "auto",
+        exclude_intended: bool | None = None,
+        support_floor: float = 0.0,
+        strength: str = "as_trained",
+        hidden: int = 128,
+        rank: int = 6,
+        lr: float = 1e-3,
+        rows: int = 128,
+        warmup_updates: int = 1000,
+    ) -> None:
+        super().__init__(spec, threat)
+        check_range("attack.rows", rows, 1)
+        self.K = largest_group(spec.n_agents, K)
+        self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
+        self.planner = Planner(spec.n_agents, K=self.K, p_floor=p_floor, coupling=coupling, strength=strength)
+        p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
+        self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
+        self.trigger = Trigger(trigger, hold)
+        reference = Reference(p_ref, eps_ref, t_ref)
+        mask = self.mask_type(
+            spec, threat, reference, score_mode, score_transform, score_eps=score_eps, hidden=hidden, rank=rank
+        )
+        score = resolve_score(action_score, persistent=self.K == 1 or trigger != "step")
+        rewrite = ActionRewrite(
+            spec, score, self.K, exclude_intended, support_floor=support_floor, hidden=hidden, rank=rank
+        )
+        self.mask = mask if self.K and mask.dims and observation and threat.obs else None
+        self.rewrite = rewrite if self.K and action and threat.actions else None
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    updates: Tensor
+    plan: Plan | None = None
+
+    @property
+    def group(self) -> Tensor | None:
+        """(B, N) i8 groups of the current episodes."""
+        return None if self.plan is None else self.plan.group
+
+    @property
+    def warm(self) -> bool:
+        """Whether the estimators have had the updates they need before the first attack."""
+        return int(self.updates) >= self.warmup_updates
+
+    def reset(self, num_envs: int, generator: torch.Generator) -> None:
+        """Draw groups, probabilities and surfaces of B new episodes."""
+        if not self.training:
+            self.plan = self.planner.test(num_envs, self.schedule.p_max, generator)
+        elif self.warm:
+            self.plan = self.planner.training(num_envs, self.schedule.p_max, generator)
+        else:
+            self.plan = self.planner.clean(num_envs, generator)
+        self.cut = opponents(self.plan.group, self.symmetric)
+        if self.K and not self.training and not self.warm:
+            logging.getLogger(__name__).warning(
+                "ibal attacks with estimators that have had %d of %d updates: its masks and overrides are random",
+                int(self.updates),
+                self.warmup_updates,
+            )
+        if self.mask is not None:
+            self.mask.begin(num_envs, self.warm, generator)
+
+    def perturb_obs(self, view: VictimView, generator: torch.Generator) -> Tensor:
+        """(B, N, O) with the dims that tell most about the other group at the fill value."""
+        assert self.plan is not None, "reset comes first"
+        games = (self.plan.masks & view.running).nonzero()[:, 0]
+        if self.mask is None or len(games) == 0:
+            return view.obs
+        hidden = self.mask.choose(view, games, self.cut[games])
+        self.mask.remember(view)
+        seen = view.obs.clone()
+        seen[games] = self.mask.hide(view, games, hidden, generator)
+        return seen
+
+    def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, N) i64 with G1's actions replaced where the trigger fires."""
+        assert self.plan is not None, "reset comes first"
+        fired = self.trigger.fire(self.plan.p_act, view.step, generator)
+        games = (fired & self.plan.overrides & view.running).nonzero()[:, 0]
+        if self.rewrite is None or len(games) == 0:
+            return actions
+        group, avail = self.plan.group[games], view.avail_actions[games]
+        time = torch.full((len(games),), view.step / self.spec.episode_limit, device=actions.device)
+        now = Context(view.state[games], view.obs[games], actions[games], view.alive[games], time)
+        taken = actions.clone()
+        if self.warm:
+            taken[games] = self.rewrite.choose(now, group, avail)
+        else:
+            taken[games] = torch.where((group == 1) & now.alive, random_legal(avail, generator), now.actions)
+        return taken
+
+    def loss(self, batch: EpisodeBatch) -> LossOutput | None:
+        """Fit the estimators to real steps of the batch: executed actions, clean observations."""
+        if self.mask is None and self.rewrite is None:
+            return None
+        draw = int(self.updates)
+        rows = draw_transitions(batch, self.rows, self.spec.episode_limit, draw)
+        self.updates += 1
+        losses, logs = [], {}
+        if self.mask is not None:
+            self.mask.model.joint.trunk.update_moments(rows.now)
+            loss, logs["observation_nats"] = self.mask.model.loss(rows)
+            losses.append(loss)
+        if self.rewrite is not None:
+            self.rewrite.update_moments(rows.now)
+            loss, logs["action_nats"] = self.rewrite.loss(rows, draw)
+            losses.append(loss)
+        return LossOutput(torch.stack(losses).sum(), logs)
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Adam over the estimators; None where there is none."""
+        groups = [
+            group for part in (self.mask, self.rewrite) if part is not None for group in parameter_groups(part, self.lr)
+        ]
+        return torch.optim.Adam(groups) if groups else None
+
+    def observe(self, batch: EpisodeBatch) -> None:
+        """Fresh training episodes: the schedule, and held-out health of the estimators before they learn from them."""
+        if not self.training or not self.K:
+            return
+        self.schedule.update(batch.won[(batch.group > 0).any(1)])
+        if self.mask is not None and self.updates > 0:
+            draw = -1 - int(self.updates)
+            self.mask.refresh(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
+
+    def status(self) -> Mapping[str, float]:
+        """``p_max``, the attacked win rate, and the health of the masks in held-out nats."""
+        numbers = {"p_max": self.schedule.p_max, "attacked_won": self.schedule.win_rate}
+        if self.mask is not None:
+            numbers["explained_nats"] = float(self.mask.health)
+        return numbers

@@ -1,0 +1,154 @@
+"""The observation attack: hide from each agent the dims that tell it most about the other group (ALGORITHMS 2.2)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ibal_lightning.attack import Threat
+from ibal_lightning.estimators.observation_model import ObservationModel
+from ibal_lightning.estimators.transitions import Context, Transitions
+from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
+from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.functional.subsets import top_dims
+from ibal_lightning.types import EnvSpec, VictimView
+
+SLOW = 0.9  # memory of running figures, per rollout
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The distribution over "what if it acted otherwise".
+
+    ``kind`` is "uniform" over legal actions, or "soft": the victim's own scores, standardised, at a temperature, mixed
+    with a share of uniform.
+    """
+
+    kind: str
+    uniform_share: float
+    temperature: float
+
+    def __post_init__(self) -> None:
+        check_choice("attack.p_ref", self.kind, ("uniform", "soft"))
+        check_range("attack.eps_ref", self.uniform_share, 0, 1)
+        check_range("attack.t_ref", self.temperature, 1e-3)
+
+    def __call__(self, view: VictimView) -> Tensor:
+        """(B, N, A) of each agent at this step."""
+        if self.kind == "uniform":
+            return uniform_legal(view.avail_actions)
+        return reference_policy(
+            view.scores(view.obs),
+            view.avail_actions,
+            uniform_share=self.uniform_share,
+            temperature=self.temperature,
+        )
+
+
+def aggregate(score: Tensor, cut: Tensor) -> Tensor:
+    """(B, N, O) what each dim tells an agent about its opponents.
+
+    Scores (B, N, O, N) do not know the groups: another partition ``cut`` (B, N, N) only sums them anew.
+    """
+    return torch.einsum("biod,bid->bio", score, cut.to(score.dtype))
+
+
+class ObservationMask(nn.Module):
+    """Scores every (agent, dim, source) and picks the top-L dims.
+
+    Scores for o_{t+1} come from what is known at t ("step"), or from their running mean ("table"), which also serves
+    the first step, where nobody has acted yet. While the observation model explains nothing, dims are random, fixed
+    for the episode.
+
+    Args:
+        threat: gives L, the dims per agent and step, and what a hidden dim reads.
+        reference: distribution behind the scores.
+        score_mode: "step" or "table".
+        transform: "halflog" or "raw".
+        score_eps: dims at or below this score stay visible.
+        hidden, rank: size of the observation model.
+
+    Raises:
+        ValueError: an unknown word.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        threat: Threat,
+        reference: Reference,
+        score_mode: str,
+        transform: str,
+        *,
+        score_eps: float = 1e-6,
+        hidden: int = 128,
+        rank: int = 6,
+    ) -> None:
+        super().__init__()
+        check_choice("attack.score_mode", score_mode, ("step", "table"))
+        check_choice("attack.score_transform", transform, ("halflog", "raw"))
+        check_range("attack.score_eps", score_eps, 0)
+        self.limit, self.shape = spec.episode_limit, (spec.n_agents, spec.obs_dim)
+        self.dims = threat.max_dims(spec)
+        self.reference, self.score_mode = reference, score_mode
+        self.transform, self.score_eps = transform, score_eps
+        self.model = ObservationModel(spec, hidden=hidden, rank=rank)
+        self.fill: Tensor
+        self.table: Tensor
+        self.health: Tensor
+        self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
+        self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
+        self.register_buffer("health", torch.full((), float("nan")))
+        self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+
+    def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
+        """Start B episodes; the dims are random where the model is not warm or explains nothing."""
+        self.before = None
+        rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
+        self.rank = None if warm and not self.health <= 0 else rank + self.score_eps
+
+    def choose(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
+        """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
+        value = aggregate(self._scores(view, games), cut) if self.rank is None else self.rank[games]
+        value = value.masked_fill(~view.alive[games][..., None], 0.0)
+        return top_dims(value, self.dims, floor=self.score_eps)
+
+    def hide(self, view: VictimView, games: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """(G, N, O) what the agents of the given games read instead, ``hidden`` (G, N, O) being cut out."""
+        del generator
+        return torch.where(hidden, self.fill, view.obs[games])
+
+    def remember(self, view: VictimView) -> None:
+        """Keep state, obs, alive and reference of this moment: with its actions they make the next step's scores."""
+        if self.rank is None and self.score_mode == "step":
+            self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
+
+    def _scores(self, view: VictimView, games: Tensor) -> Tensor:
+        """(G, N, O, N) scores of the dims that the agents are about to read."""
+        if self.before is None:
+            return self.table.expand(len(games), *self.table.shape)
+        state, obs, alive, p_ref = (x[games] for x in self.before)
+        time = torch.full_like(state[:, 0], (view.step - 1) / self.limit)
+        then = Context(state, obs, view.last_actions_taken[games], alive, time)
+        return self.model.score(then, p_ref, transform=self.transform)
+
+    @torch.no_grad()
+    def refresh(self, rows: Transitions, warm: bool) -> None:
+        """Update table and health from transitions that the model has not learnt from."""
+        gain = self.model.explained(rows)
+        was_ill = bool(self.health <= 0)
+        self.health.copy_(torch.where(self.health.isnan(), gain, SLOW * self.health + (1 - SLOW) * gain))
+        if warm and self.health <= 0 and not was_ill:
+            logging.getLogger(__name__).warning(
+                "the observation model explains nothing beyond its null model (%.2f nats held out): "
+                "IBAL masks random dims until it does",
+                float(self.health),
+            )
+        score = self.model.score(rows.now, uniform_legal(rows.avail_actions), transform=self.transform)
+        both = (rows.now.alive[:, :, None] & rows.now.alive[:, None, :]).sum(0)[:, None]
+        mean = score.sum(0) / both.clamp(min=1)
+        fresh = torch.where(self.table == 0, mean, SLOW * self.table + (1 - SLOW) * mean)
+        self.table.copy_(torch.where(both > 0, fresh, self.table))

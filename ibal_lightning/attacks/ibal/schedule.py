@@ -1,0 +1,57 @@
+"""The adaptive attack probability (ALGORITHMS 2.1)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from torch import Tensor, nn
+
+from ibal_lightning.functional.options import check_range
+
+
+class Schedule(nn.Module):
+    """Raises P_max by the factor alpha whenever the team wins more than eta of its last W attacked episodes.
+
+    The window is emptied at each growth: one lucky window counts once.
+
+    Args:
+        p_max: where it starts.
+        alpha: growth factor; 1 keeps P_max where it is.
+        eta: win rate above which it grows.
+        window: W, in attacked training episodes.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    def __init__(self, *, p_max: float, alpha: float, eta: float, window: int) -> None:
+        super().__init__()
+        check_range("attack.p_max_init", p_max, 0, 1)
+        check_range("attack.alpha", alpha, 1)
+        check_range("attack.eta", eta, 0, 1)
+        check_range("attack.window", window, 1)
+        self.p_max, self.alpha, self.eta = p_max, alpha, eta
+        self.outcomes: deque[float] = deque(maxlen=window)
+
+    def update(self, won: Tensor) -> None:
+        """Take in the outcomes (M,) in [0, 1] of finished attacked episodes, oldest first."""
+        for outcome in won.tolist():
+            self.outcomes.append(outcome)
+            if len(self.outcomes) == self.outcomes.maxlen and self.win_rate > self.eta:
+                self.p_max = min(1.0, self.alpha * self.p_max)
+                self.outcomes.clear()
+
+    @property
+    def win_rate(self) -> float:
+        """Mean outcome in the window; 0 while it is empty."""
+        return sum(self.outcomes) / max(len(self.outcomes), 1)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """P_max and the window, for checkpoints."""
+        return {"p_max": self.p_max, "outcomes": list(self.outcomes)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``get_extra_state`` gave."""
+        self.p_max = state["p_max"]
+        self.outcomes = deque(state["outcomes"], maxlen=self.outcomes.maxlen)

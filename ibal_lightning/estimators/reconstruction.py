@@ -1,0 +1,80 @@
+"""The coordination pattern of a policy: each action given any set of the others (ALGORITHMS 2.6, design A1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ibal_lightning.estimators.transitions import Transitions
+from ibal_lightning.functional.masking import legal, masked_mean
+from ibal_lightning.functional.random import stream
+from ibal_lightning.functional.subsets import random_subset
+from ibal_lightning.types import EnvSpec
+
+
+class Reconstruction(nn.Module):
+    """r(a^j | {a^i}_{i in V}, z) for any visible set V: a sum over agents' tokens, then an MLP (DeepSets).
+
+    The context z is coarse on purpose (who is alive, the time): given a full history the actions of decentralised
+    policies are independent and every score vanishes (ALGORITHMS 2.4). Learns the intended actions: the object is the
+    policy's pattern, not the attacker's.
+
+    Args:
+        max_visible: largest visible set to train on (K).
+        hidden: width of the network.
+    """
+
+    def __init__(self, spec: EnvSpec, *, max_visible: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.max_visible = max_visible
+        self.shape = (spec.n_agents, spec.n_actions)
+        self.token = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions, hidden))
+        self.context = nn.Linear(spec.n_agents + 1, hidden)
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, spec.n_agents * spec.n_actions)
+        )
+
+    def forward(self, visible: Tensor, alive: Tensor, time: Tensor, avail_actions: Tensor) -> Tensor:
+        """(M, N, A) log-probabilities, -inf where illegal.
+
+        Args:
+            visible: (M, N, A) one-hot actions of the visible set, zero rows for the hidden.
+            alive: (M, N) bool.
+            time: (M,) step / episode_limit.
+            avail_actions: (M, N, A) bool.
+        """
+        z = self.context(torch.cat([alive.to(time.dtype), time[:, None]], -1))
+        logits = self.head(visible.flatten(1) @ self.token.flatten(0, 1) + z).unflatten(-1, self.shape)
+        logits = legal(logits, avail_actions)
+        return logits - logits.logsumexp(-1, keepdim=True)  # twice as fast as log_softmax over a short last axis
+
+    def loss(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
+        """() cross-entropy of the hidden agents' actions, and the detached gain of seeing V over seeing nothing.
+
+        Half of the rows see nobody, the others a random set of 1..max_visible agents; ``draw`` numbers the draw.
+        """
+        generator = stream(draw, "reconstruction")
+        sizes = torch.randint(1, self.max_visible + 1, (len(rows.intended),), generator=generator)
+        sizes[: len(sizes) // 2] = 0
+        seen = random_subset(sizes, self.shape[0], generator).to(rows.intended.device)
+        some = self._cross_entropy(rows, seen)
+        with torch.no_grad():
+            none = self._cross_entropy(rows, torch.zeros_like(seen))
+        hidden = rows.now.alive & ~seen
+        return masked_mean(some, hidden), masked_mean((none - some).detach(), hidden & seen.any(-1, keepdim=True))
+
+    @torch.no_grad()
+    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() nats per hidden agent that the visible actions tell about its own."""
+        return self.loss(rows, draw)[1]
+
+    def _cross_entropy(self, rows: Transitions, seen: Tensor) -> Tensor:
+        """(M, N) -log r(a^j | actions of the seen (M, N))."""
+        visible = one_hot(rows.intended, self.shape[1]) * (seen & rows.now.alive)[..., None]
+        log_r = self(visible, rows.now.alive, rows.now.time, rows.avail_actions)
+        return -log_r.gather(-1, rows.intended[..., None])[..., 0]
+
+
+def one_hot(actions: Tensor, n_actions: int) -> Tensor:
+    """(..., A) f32 one-hot of actions (...)."""
+    return nn.functional.one_hot(actions, n_actions).float()
