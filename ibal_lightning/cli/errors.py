@@ -1,0 +1,120 @@
+"""One clear message for every failure, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import errno
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+
+from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.offers import offers
+
+EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """The message for stderr and the exit code: 2 when what was asked cannot be done, 1 when doing it failed."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return f"error: {_config_mistake(error)}", EXIT_MISTAKE
+    if isinstance(error, OSError):
+        return f"error: {_file_trouble(error)}", EXIT_MISTAKE if isinstance(error, FileNotFoundError) else EXIT_FAILED
+    if isinstance(error, ValueError) and _raised_by_a_check(error):
+        return f"error: {error}", EXIT_MISTAKE
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"error: unexpected {type(error).__name__}: {error}\n"
+        f"  at {where.filename}:{where.lineno}; run again with --debug for the traceback",
+        EXIT_FAILED,
+    )
+
+
+def _raised_by_a_check(error: BaseException) -> bool:
+    """Whether a ``raise`` statement made it, ours or a plugin's, and not a library deep inside a computation."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (frames[-1].line or "").startswith("raise") and not _is_library(frames[-1].filename)
+
+
+def _is_library(filename: str) -> bool:
+    """Numerical libraries raise ValueError for our bugs, not for the user's words."""
+    parts = Path(filename).parts
+    return any(name in parts for name in ("torch", "numpy", "lightning", "numba", "polars", "scipy"))
+
+
+def _file_trouble(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    name = f": {error.filename}" if error.filename else ""
+    advice = {
+        errno.ENOSPC: "; free some space or choose another disk with hydra.run.dir=...",
+        errno.EACCES: "; choose a folder you may write to with hydra.run.dir=...",
+        errno.EROFS: "; choose a folder you may write to with hydra.run.dir=...",
+    }
+    return f"{reason}{name}{advice.get(error.errno or 0, '')}"
+
+
+def _config_mistake(error: BaseException) -> str:
+    """Hydra's and OmegaConf's complaints in our words; the innermost cause knows most."""
+    for cause in _causes(error):
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file is not None:
+            return _missing_choice(cause)
+        if isinstance(cause, OverrideParseException):
+            return f"cannot read the override {cause.override!r}: {_first_line(cause)}"
+        if isinstance(cause, ValidationError):
+            return _wrong_type(cause, error)
+        if isinstance(cause, MissingMandatoryValue):
+            return f"{cause.full_key}: a value is required; give {cause.full_key}=..."
+        if isinstance(cause, ConfigKeyError | AttributeError) and isinstance(cause, OmegaConfBaseException):
+            return _unknown_key(cause, error)
+        if isinstance(cause, ValueError) and not isinstance(cause, OmegaConfBaseException):
+            return str(cause)
+    return str(error).strip()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """From the innermost cause outwards."""
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)
+    yield error
+
+
+def _missing_choice(error: MissingConfigException) -> str:
+    group, _, name = (error.missing_cfg_file or "").removesuffix(".yaml").rpartition("/")
+    known = error.options or [known for found, known in offers() if found == group]
+    listed = f"; there are {', '.join(known)}" if known else ""
+    return f"{group}={name}: no such choice{did_you_mean(name, known)}{listed}"
+
+
+def _wrong_type(error: ValidationError, outer: BaseException) -> str:
+    """Names key, value and expected type. The override stands in Hydra's own message."""
+    override = re.search(r"Error merging override (\S+)", str(outer))
+    given = override.group(1).lstrip("+") if override else error.full_key
+    expected = re.search(r"could not be converted to (\w+)", str(error))
+    if expected is not None:
+        kinds = {"Integer": "a whole number, written out (100000 or 100_000)", "Float": "a number"}
+        kind = kinds.get(expected.group(1), "true or false")
+        return f"{given}: expected {kind}"
+    if "ListConfig" in str(error):
+        return f"{given}: expected a list, such as [a,b]"
+    return f"{given}: {_first_line(error)}"
+
+
+def _unknown_key(error: OmegaConfBaseException, outer: BaseException) -> str:
+    """Names the nearest key beside the unknown one."""
+    override = re.search(r"Could not override '([^']+)'", str(outer))
+    key = override.group(1) if override else str(error.full_key)
+    node = error.parent_node
+    siblings = [str(name) for name in node] if node is not None and OmegaConf.is_dict(node) else []
+    prefix, _, last = str(error.full_key or key).rpartition(".")
+    known = sorted({*siblings} - {"_target_", "hydra"})
+    groups = [] if prefix else [group for group, _ in offers() if "/" not in group]
+    where = f"{prefix} has" if prefix else "there are"
+    return f"{key}: no such option{did_you_mean(last, [*known, *groups])}; {where} {', '.join(known) or 'none'}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,26 @@
+"""Names of run directories."""
+
+from __future__ import annotations
+
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def register() -> None:
+    """Make ``${run_name:}`` known to every config: ``smac-3m/ibal-qmix``."""
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def run_name(*, _root_: DictConfig) -> str:
+    """``<env>-<task>/<method>-<backbone>``; the task is the first text among the environment's options."""
+    choices = _root_.hydra.runtime.choices
+    env = _root_.get("env") or {}
+    task = next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
+    left = safe(choices.env if task is None else f"{choices.env}-{task}")
+    return f"{left}/{safe(f'{choices.method}-{choices.backbone}')}"
+
+
+def safe(text: str) -> str:
+    """Only characters that every file system and shell takes as they are; no ``:`` and no ``/``."""
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "_", text)

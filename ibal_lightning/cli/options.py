@@ -1,0 +1,76 @@
+"""Types of the options that belong to a command rather than to a class. Their values stand in ``configs/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+
+@dataclass
+class Training:
+    """``training.*`` of ``train``."""
+
+    env_steps: int = MISSING  # the budget, simulated steps summed over games
+    num_envs: int = MISSING  # games played side by side
+    replay_episodes: int = MISSING  # capacity of the replay
+    batch_episodes: int = MISSING  # episodes in one update
+    updates_per_episode: float = MISSING  # learner updates for each finished episode
+    attack_updates_per_episode: float = MISSING  # the same for the attack's own loss
+    attack_window: int = MISSING  # the attack learns from this many newest episodes
+    test_interval: int = MISSING  # env steps between greedy tests
+    test_episodes: int = MISSING  # games of one test
+    log_interval: int = MISSING  # env steps between logged rows
+    checkpoint_interval: int = MISSING  # env steps between checkpoints
+    keep_replay: bool = MISSING  # keep a finished run's replay, to resume it with a larger budget
+    init_from: str | None = MISSING  # run directory whose policy to start from
+    resume: str | None = MISSING  # run directory to go on with
+
+
+@dataclass
+class Evaluation:
+    """``evaluation.*`` of ``train`` and ``evaluate``."""
+
+    episodes: int = MISSING  # games per attack
+    num_envs: int = MISSING  # games played side by side
+    seed: int = MISSING  # of the games, apart from the training's seed
+    fit_episodes: int = MISSING  # games to fit an attack that learns to a frozen policy
+    fit_updates: int = MISSING  # its updates
+    fit_batch_episodes: int = MISSING  # episodes in one of them
+
+
+@dataclass
+class TrainEvaluation(Evaluation):
+    """``evaluation.*`` of ``train``."""
+
+    attacks: list[str] = MISSING  # choices of the group attack
+
+
+@dataclass
+class Evaluate:
+    """The whole config of ``evaluate``."""
+
+    run: str = MISSING  # run directory
+    attacks: list[str] = MISSING  # choices of the group attack
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    threat: dict[str, Any] = field(default_factory=dict)  # threat options that differ from the run's
+
+
+@dataclass
+class List:
+    """The whole config of ``list``."""
+
+    group: str | None = MISSING  # only this group
+
+
+def register() -> None:
+    """Let Hydra check these types; configs include them as ``types/<name>``."""
+    store = ConfigStore.instance()
+    store.store(group="types", name="training", node=Training, package="training")
+    store.store(group="types", name="evaluation", node=TrainEvaluation, package="evaluation")
+    evaluate = OmegaConf.structured(Evaluate)
+    OmegaConf.set_struct(evaluate.threat, False)  # its keys are those of the run's threat, checked when it is built
+    store.store(group="types", name="evaluate", node=evaluate, package="_global_")
+    store.store(group="types", name="list", node=List, package="_global_")
