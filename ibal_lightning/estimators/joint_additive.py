@@ -63,16 +63,26 @@ class PairEffects(nn.Module):
         coefficient = gates * torch.einsum("mja,ijar->mijr", chosen, self.u * self.others)
         return torch.einsum("mijr,ijrd->mid", coefficient, self.v)
 
-    def variance(self, gates: Tensor, p: Tensor) -> Tensor:
-        """(N, N, M, D) variance over the source's action b ~ p (M, N, A) of its effect, exact; row, source first.
-
-        With C the R x R covariance of g_r u_br under p, it is v_d' C v_d: one small product for each pair.
-        """
-        u = (self.u - self.u.mean(2, keepdim=True)) * self.others  # centred: the variance loses no digits
+    def covariance(self, gates: Tensor, p: Tensor) -> Tensor:
+        """(N, N, M, R * R) covariance of the coefficients g_r u_br over b ~ p (M, N, A); row, source first."""
+        u = (self.u - self.u.mean(2, keepdim=True)) * self.others  # centred: the covariance loses no digits
         by_source = p.transpose(0, 1)
         first, second = by_source @ u, by_source @ outer(u)
-        covariance = (second - outer(first)) * outer(gates.permute(1, 2, 0, 3).contiguous())
-        return (covariance @ outer(self.v.transpose(2, 3)).transpose(2, 3)).clamp(min=0)
+        return (second - outer(first)) * outer(gates.permute(1, 2, 0, 3).contiguous())
+
+    def variance(self, covariance: Tensor) -> Tensor:
+        """(N, N, M, D) exact variance of each source's effect, v_d' C v_d, given ``covariance`` C."""
+        return (covariance @ self._products()).clamp(min=0)
+
+    def total_variance(self, covariance: Tensor, cut: Tensor) -> Tensor:
+        """(N, M, D) variance of the summed effects of the sources in ``cut`` (M, N, N): independent sources add up."""
+        n, _, m, _ = covariance.shape
+        chosen = covariance.permute(0, 2, 1, 3) * cut.transpose(0, 1)[..., None]
+        return (chosen.reshape(n, m, -1) @ self._products().flatten(1, 2)).clamp(min=0)
+
+    def _products(self) -> Tensor:
+        """(N, N, R * R, D) products v_rd v_sd."""
+        return outer(self.v.transpose(2, 3)).transpose(2, 3)
 
 
 class JointAdditive(nn.Module):

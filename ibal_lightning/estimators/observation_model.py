@@ -62,13 +62,29 @@ class ObservationModel(nn.Module):
         Returns:
             (M, N, O, N): agent, dim, source. 0 for i = j, for the dead and for constant dims.
         """
-        features = self.joint.trunk(now)
-        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.joint.trunk.obs_moments.varies
-        heard = (precision * now.alive[..., None]).transpose(0, 1)
-        score = self.joint.effects.variance(self.joint.gates(features), p_ref) * heard[:, None]
+        covariance, precision = self._channel(now, p_ref)
+        score = self.joint.effects.variance(covariance) * precision[:, None]
         if transform == "halflog":
             score = torch.minimum(halflog(score), entropy(p_ref).t()[:, :, None])
         return (score * now.alive.t()[:, :, None]).permute(2, 0, 3, 1)
+
+    @torch.no_grad()
+    def group_score(self, now: Context, p_ref: Tensor, cut: Tensor) -> Tensor:
+        """Conditional CLUB I(o'^i_d; actions of all sources in ``cut`` (M, N, N) | x^i), in nats: (M, N, O).
+
+        Effects add up and reference actions are independent, so this equals the sum of the raw scores over the
+        sources, at half their cost.
+        """
+        covariance, precision = self._channel(now, p_ref)
+        heard = cut & now.alive[:, None, :]
+        return (self.joint.effects.total_variance(covariance, heard) * precision).transpose(0, 1)
+
+    def _channel(self, now: Context, p_ref: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 for the dead and constant."""
+        features = self.joint.trunk(now)
+        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.joint.trunk.obs_moments.varies
+        covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
+        return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
     def _nll(self, rows: Transitions) -> tuple[Tensor, Tensor, Tensor]:
         """(M, N, O) of the model and of the null in nats, and (M, N) which observations are real."""

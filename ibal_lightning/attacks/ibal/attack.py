@@ -41,7 +41,7 @@ class Ibal(Attack):
         observation, action: switch a surface off (ablations).
         symmetric: mask G2 towards G1 as well.
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
-        score_transform: "halflog" or "raw" CLUB.
+        score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
         score_eps: dims at or below this score are never masked.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share and temperature of the soft one.
@@ -79,7 +79,7 @@ class Ibal(Attack):
         action: bool = True,
         symmetric: bool = True,
         score_mode: str = "step",
-        score_transform: str = "halflog",
+        score_transform: str = "raw",
         score_eps: float = 1e-6,
         p_ref: str = "uniform",
         eps_ref: float = 0.2,

@@ -67,7 +67,8 @@ class ObservationMask(nn.Module):
         threat: gives L, the dims per agent and step, and what a hidden dim reads.
         reference: distribution behind the scores.
         score_mode: "step" or "table".
-        transform: "halflog" or "raw".
+        transform: "raw" CLUB, whose sum is exactly that of the whole opposing group in the joint additive model, or
+            "halflog" of each source's, at twice the cost; equally strong (IBAL_STUDY 2).
         score_eps: dims at or below this score stay visible.
         hidden, rank: size of the observation model.
 
@@ -112,7 +113,7 @@ class ObservationMask(nn.Module):
 
     def choose(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
-        value = aggregate(self._scores(view, games), cut) if self.rank is None else self.rank[games]
+        value = self._scores(view, games, cut) if self.rank is None else self.rank[games]
         value = value.masked_fill(~view.alive[games][..., None], 0.0)
         return top_dims(value, self.dims, floor=self.score_eps)
 
@@ -126,14 +127,16 @@ class ObservationMask(nn.Module):
         if self.rank is None and self.score_mode == "step":
             self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
 
-    def _scores(self, view: VictimView, games: Tensor) -> Tensor:
-        """(G, N, O, N) scores of the dims that the agents are about to read."""
+    def _scores(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
+        """(G, N, O) what each dim that the agents are about to read tells about their opponents."""
         if self.before is None:
-            return self.table.expand(len(games), *self.table.shape)
+            return aggregate(self.table.expand(len(games), *self.table.shape), cut)
         state, obs, alive, p_ref = (x[games] for x in self.before)
         time = torch.full_like(state[:, 0], (view.step - 1) / self.limit)
         then = Context(state, obs, view.last_actions_taken[games], alive, time)
-        return self.model.score(then, p_ref, transform=self.transform)
+        if self.transform == "raw":
+            return self.model.group_score(then, p_ref, cut)
+        return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
     @torch.no_grad()
     def refresh(self, rows: Transitions, warm: bool) -> None:
