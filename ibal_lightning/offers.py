@@ -20,6 +20,7 @@ from ibal_lightning.signatures import Options, read_options
 
 PREFIX = "ibal_lightning."
 CONFIGS = "configs"
+OWN_DISTRIBUTION = "ibal-lightning"
 # Constructor parameters that code supplies, so that no config names them.
 SUPPLIED: Mapping[str, frozenset[str]] = {
     "env": frozenset({"num_envs", "seed", "device"}),

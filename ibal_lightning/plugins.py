@@ -5,11 +5,13 @@ A class's constructor signature is the schema of its choice. Nothing is imported
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from typing import Any
 
 from hydra import compose, initialize
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -20,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from ibal_lightning.nearest import did_you_mean
 from ibal_lightning.offers import (
     CONFIGS,
+    OWN_DISTRIBUTION,
     PREFIX,
     SUPPLIED,
     Offer,
@@ -98,7 +101,7 @@ class PluginSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Classes first, because that source also notices clashes; then our own folder, then the others."""
         search_path.append("entry points", f"{ChoiceSource.scheme()}://")
-        entries = sorted(entry_points(group=PREFIX + CONFIGS), key=lambda e: origin(e)[0] != "ibal-lightning")
+        entries = sorted(entry_points(group=PREFIX + CONFIGS), key=lambda e: origin(e)[0] != OWN_DISTRIBUTION)
         for entry in entries:
             folder = config_folder(entry.value)
             if folder is not None:
@@ -127,7 +130,8 @@ def choice(group: str, name: str) -> DictConfig:
     if name not in known:
         raise ValueError(f"{group}={name}: no such choice{did_you_mean(name, known)}; there are {', '.join(known)}")
     register()
-    with initialize(config_path=None, version_base="1.3"):
+    inside_a_job = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_a_job else initialize(config_path=None, version_base="1.3"):
         node = compose(config_name=f"{group}/{name}")[group]
     assert isinstance(node, DictConfig)
     return node

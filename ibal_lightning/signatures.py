@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+ADDS_OPTIONS = "adds_options"  # the decorator with which a family of learners shares its options
+
 
 class NotStatic(Exception):
     """The source text alone does not tell."""
@@ -118,10 +120,21 @@ def _class_options(module: str, node: ast.ClassDef) -> Options:
         return _dataclass_options(node)
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            options, open_ended = _parameters(item.args)
+            options, more = _parameters(item.args)
             options.pop("self", None)
-            return _inherit(options, _parent_options(module, node)) if open_ended else options
+            source = _option_source(item) if item.decorator_list else None
+            if source is not None:
+                return _inherit(options, static_options(module, source))
+            return _inherit(options, _parent_options(module, node)) if more else options
     return _parent_options(module, node)
+
+
+def _option_source(init: ast.FunctionDef) -> str:
+    """The class whose keywords ``@adds_options(Source)`` adds; other decorators are left to ``inspect``."""
+    first = init.decorator_list[0]
+    if len(init.decorator_list) == 1 and isinstance(first, ast.Call) and ast.unparse(first.func) == ADDS_OPTIONS:
+        return ast.unparse(first.args[0])
+    raise NotStatic(ast.unparse(first))
 
 
 def _parent_options(module: str, node: ast.ClassDef) -> Options:
@@ -133,17 +146,22 @@ def _parent_options(module: str, node: ast.ClassDef) -> Options:
 
 def _dataclass_options(node: ast.ClassDef) -> Options:
     """Fields with literal defaults of a plain dataclass without parents."""
-    decorators = {
-        d.id for x in node.decorator_list if isinstance(d := x.func if isinstance(x, ast.Call) else x, ast.Name)
-    }
-    if decorators != {"dataclass"} or node.bases:
+    decorator = node.decorator_list[0]
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if len(node.decorator_list) > 1 or ast.unparse(called) != "dataclass" or node.bases:
         raise NotStatic(f"the decorators of {node.name}")
+    keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+    keyword_only = any(k.arg == "kw_only" and ast.unparse(k.value) == "True" for k in keywords)
     options = {}
     for item in node.body:
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and not _is_class_variable(item):
             default = None if item.value is None else _literal(item.value)
-            options[item.target.id] = Option(item.target.id, item.value is None, default, keyword_only=False)
+            options[item.target.id] = Option(item.target.id, item.value is None, default, keyword_only)
     return options
+
+
+def _is_class_variable(item: ast.AnnAssign) -> bool:
+    return ast.unparse(item.annotation).startswith("ClassVar")
 
 
 def _parameters(args: ast.arguments) -> tuple[dict[str, Option], bool]:
