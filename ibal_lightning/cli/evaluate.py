@@ -72,12 +72,15 @@ def _attack(node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, 
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
     if node == config.attack:
         return trained.eval()
-    attack = build_attack(node, config, env.spec, build_threat(config, env.spec))
+    threat = build_threat(config, env.spec)
+    attack = build_attack(node, config, env.spec, threat)
+    excitation = build_attack(plugins.choice("attack", config.evaluation.fit_excitation), config, env.spec, threat)
     options = config.evaluation
     fit(
         attack,
         env,
         backbone,
+        excitation,
         episodes=options.fit_episodes,
         updates=options.fit_updates,
         batch_episodes=options.fit_batch_episodes,

@@ -37,6 +37,7 @@ class Evaluation:
     num_envs: int = MISSING  # games played side by side
     seed: int = MISSING  # of the games, apart from the training's seed
     fit_episodes: int = MISSING  # games to fit an attack that learns to a frozen policy
+    fit_excitation: str = MISSING  # the attack met in half of them, so that actions vary
     fit_updates: int = MISSING  # its updates
     fit_batch_episodes: int = MISSING  # episodes in one of them
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ibal_lightning.evaluation.statistics import wilson_interval
@@ -63,16 +64,19 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def robustness_table(summary: pl.DataFrame, title: str) -> Table:
-    """The robustness table for the terminal; a learner sees at once which attack hurts most."""
-    table = Table(title=title, title_justify="left")
-    for name in ("attack", "win rate", "95 % interval", "return", "length", "overridden", "dims", "episodes"):
-        table.add_column(name, justify="left" if name == "attack" else "right")
+    """The robustness table for the terminal, the attack that hurts most in bold.
+
+    "changed" is the share of agent-steps whose action was overridden, "dims" the perturbed dims per agent and step.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("attack", "win rate", "95 % interval", "return", "length", "changed", "dims", "games"):
+        table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=True)
     worst = summary["win_rate"].min()
     for row in summary.iter_rows(named=True):
         cells: Sequence[str] = (
             row["attack"],
             f"{row['win_rate']:.3f}",
-            f"{row['low']:.3f} .. {row['high']:.3f}",
+            f"{row['low']:.3f}..{row['high']:.3f}",
             f"{row['return_mean']:.2f}",
             f"{row['length_mean']:.1f}",
             f"{100 * row['overridden_frac']:.1f} %",

@@ -57,11 +57,20 @@ def episode_rows(batch: EpisodeBatch, attack: Attack) -> list[dict[str, Any]]:
 
 
 def fit(
-    attack: Attack, env: Env, backbone: Backbone, *, episodes: int, updates: int, batch_episodes: int, seed: int
+    attack: Attack,
+    env: Env,
+    backbone: Backbone,
+    excitation: Attack,
+    *,
+    episodes: int,
+    updates: int,
+    batch_episodes: int,
+    seed: int,
 ) -> dict[str, float]:
-    """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8): collect its games under the attack, then learn.
+    """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8).
 
-    The victim explores with its schedule's final rate so that actions vary (they identify the channel).
+    The victim explores at its schedule's final rate, and half of its games meet the ``excitation`` (random
+    overrides): actions must vary for their effects to be identified.
 
     Returns:
         The attack's last logged values, empty for an attack that has nothing to learn.
@@ -69,11 +78,13 @@ def fit(
     optimizer = attack.optimizer()
     if optimizer is None:
         return {}
-    replay = Replay(env.spec, attack, capacity=max(episodes, env.num_envs), device=env.device)
+    replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=env.device)
     env.reset(seed=derive_seed(seed, "fit"))
-    collector = Collector(env, backbone, attack, seed=derive_seed(seed, "fit attack"))
+    natural = Attack(env.spec, excitation.threat)
+    collectors = [Collector(env, backbone, a, seed=derive_seed(seed, "fit attack")) for a in (natural, excitation)]
     while replay.size < episodes:
-        replay.add(collector.collect(env_steps=10**12, explore=True))
+        for collector in collectors:
+            replay.add(collector.collect(env_steps=10**12, explore=True))
     generator = torch.Generator().manual_seed(derive_seed(seed, "fit batches"))
     logs: dict[str, float] = {}
     for _ in range(updates):
