@@ -80,7 +80,7 @@ class ObservationModel(nn.Module):
         return (self.joint.effects.total_variance(covariance, heard) * precision).transpose(0, 1)
 
     def _channel(self, now: Context, p_ref: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 for the dead and constant."""
+        """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 where dead or constant."""
         features = self.joint.trunk(now)
         precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.joint.trunk.obs_moments.varies
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
