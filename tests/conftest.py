@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,10 @@ Install = Callable[..., Path]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Put a distribution on ``sys.path`` as an installer would: modules and ``entry_points.txt``.
 
-    ``install("their-attack", {"their_attack.py": source}, {"ibal_lightning.attack": {"theirs": "their_attack:Theirs"}})``
+    ``install("theirs", {"theirs.py": source}, {"ibal_lightning.attack": {"theirs": "theirs:Theirs"}})``
     """
 
     def make(name: str, files: dict[str, str], entry_points: dict[str, dict[str, str]], version: str = "1.2") -> Path:
@@ -37,7 +38,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         monkeypatch.syspath_prepend(str(root))
         return root
 
-    return make
+    yield make
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)

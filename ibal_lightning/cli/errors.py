@@ -53,6 +53,7 @@ def _file_trouble(error: OSError) -> str:
         errno.ENOSPC: "; free some space or choose another disk with hydra.run.dir=...",
         errno.EACCES: "; choose a folder you may write to with hydra.run.dir=...",
         errno.EROFS: "; choose a folder you may write to with hydra.run.dir=...",
+        errno.ENOTDIR: "; choose another folder with hydra.run.dir=...",
     }
     return f"{reason}{name}{advice.get(error.errno or 0, '')}"
 
@@ -93,10 +94,10 @@ def _wrong_type(error: ValidationError, outer: BaseException) -> str:
     """Names key, value and expected type. The override stands in Hydra's own message."""
     override = re.search(r"Error merging override (\S+)", str(outer))
     given = override.group(1).lstrip("+") if override else error.full_key
-    expected = re.search(r"could not be converted to (\w+)", str(error))
-    if expected is not None:
-        kinds = {"Integer": "a whole number, written out (100000 or 100_000)", "Float": "a number"}
-        kind = kinds.get(expected.group(1), "true or false")
+    kinds = {"Integer": "a whole number, written out (100000 or 100_000)", "Float": "a number", "bool": "true or false"}
+    expected = re.search(r"could not be converted to (\w+)|not a valid (\w+)", str(error))
+    kind = kinds.get(expected.group(1) or expected.group(2)) if expected is not None else None
+    if kind is not None:
         return f"{given}: expected {kind}"
     if "ListConfig" in str(error):
         return f"{given}: expected a list, such as [a,b]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -14,11 +15,11 @@ def register() -> None:
 
 def run_name(*, _root_: DictConfig) -> str:
     """``<env>-<task>/<method>-<backbone>``; the task is the first text among the environment's options."""
-    choices = _root_.hydra.runtime.choices
+    choice = HydraConfig.get().runtime.choices.env
     env = _root_.get("env") or {}
     task = next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
-    left = safe(choices.env if task is None else f"{choices.env}-{task}")
-    return f"{left}/{safe(f'{choices.method}-{choices.backbone}')}"
+    left = safe(choice if task is None else f"{choice}-{task}")
+    return f"{left}/{safe(f'{_root_.method_name}-{_root_.backbone_name}')}"
 
 
 def safe(text: str) -> str:

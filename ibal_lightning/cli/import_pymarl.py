@@ -1,0 +1,49 @@
+"""``import-pymarl``: a policy saved by PyMARL, EPyMARL, WALL or ROMANCE becomes a run directory for ``evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ibal_lightning.backbones import pymarl
+from ibal_lightning.cli.experiment import build_backbone, build_env
+from ibal_lightning.cli.run_directory import RunDirectory
+
+
+def run(cfg: DictConfig) -> None:
+    """Load ``from`` into the backbone built for the environment and write config, manifest and checkpoint to ``out``.
+
+    Raises:
+        FileNotFoundError: ``from`` holds no ``agent.th``.
+        ValueError: the weights do not fit the environment or the backbone; names layers and both shapes.
+    """
+    source = saved_policy(Path(cfg["from"]))
+    env = build_env(cfg, num_envs=1, stream="import")
+    backbone = build_backbone(cfg, env.spec)
+    files = pymarl.load(backbone, source)
+    directory = RunDirectory(cfg.out)
+    directory.begin(cfg, seed=cfg.seed, fingerprint=env.spec.fingerprint)
+    directory.checkpoints.mkdir(exist_ok=True)
+    weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    torch.save({"state_dict": weights}, directory.checkpoints / "last.ckpt")
+    env.close()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"read {', '.join(str(file) for file in files)}")
+    console.print(f"wrote {directory.path}; play it with: ibal evaluate run={directory.path}")
+
+
+def saved_policy(path: Path) -> Path:
+    """The file or folder that holds ``agent.th``; of PyMARL's folders named by env steps, the last one.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if path.is_file() or (path / pymarl.AGENT_FILE).is_file():
+        return path
+    steps = [file.parent for file in path.glob(f"*/{pymarl.AGENT_FILE}") if file.parent.name.isdigit()]
+    if not steps:
+        raise FileNotFoundError(2, f"no {pymarl.AGENT_FILE} there or in its numbered folders", str(path))
+    return max(steps, key=lambda folder: int(folder.name))

@@ -1,0 +1,119 @@
+"""Bad input on the command line: one clear message, the right exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ibal_lightning.cli.app import main, verbs
+from ibal_lightning.cli.completion import with_verb
+from ibal_lightning.cli.errors import explain
+from ibal_lightning.cli.naming import safe
+
+# what is typed, words that the message must hold
+MISTAKES = [
+    ("env=matrix_gam", ["env=matrix_gam: no such choice", "'matrix_game'", "lbf"]),
+    ("attack=ibl env=lbf", ["attack=ibl: no such choice", "'ibal'"]),
+    ("env=lbf training.env_step=1", ["training.env_step: no such option", "'env_steps'", "num_envs"]),
+    ("env=lbf env.tsk=1", ["env.tsk: no such option", "'task'"]),
+    ("env=lbf +env.tsk=1", ["env.tsk: Lbf has no such option", "'task'"]),
+    ("env=lbf metod=ibal", ["metod: no such option", "'method'"]),
+    ("env=lbf training.env_steps=abc", ["training.env_steps=abc", "whole number"]),
+    ("env=lbf training.keep_replay=3.5", ["training.keep_replay=3.5", "true or false"]),
+    ("env=lbf evaluation.attacks=natural", ["evaluation.attacks=natural", "expected a list"]),
+    ("env=lbf evaluation.attacks=[natural,ibl]", ["attack=ibl: no such choice", "'ibal'"]),
+    ("env=lbf backbone.hidden_dim=wide", ["backbone.hidden_dim='wide'", "expected int", "str"]),
+    ("env=lbf threat.fill=one", ["threat.fill", "'zero'", "'null'"]),
+    ("env=lbf threat.dims=9999", ["threat.dims=9999", "9999 dims"]),
+    ("env=lbf attack=ibal attack.K=2", ["attack.K", "half", "2"]),
+    ("env=lbf env.task=Foraging-8x8-2p-3f", ["env.task", "Foraging-8x8-2p-3f-v3"]),
+    ("env=lbf training.env_steps=[", ["cannot read the override 'training.env_steps=['"]),
+    ("trian env=lbf", ["'trian' is not a command", "'train'", "evaluate"]),
+    ("evaluate", ["run: a value is required"]),
+    ("evaluate run=nowhere", ["run=nowhere", "no such directory"]),
+    ("evaluate run=. attacks=[ibal]", ["run=.", "not a finished run"]),
+    ("evaluate rum=x", ["rum: no such option", "'run'"]),
+    ("list group=attak", ["group=attak: no such group", "'attack'"]),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_gets_one_message_and_leaves_nothing(
+    line: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 2
+    said = capfd.readouterr().err
+    for word in words:
+        assert word in said
+    assert said.count("error:") == 1
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no such directory"):
+        main(["evaluate", "run=nowhere", "--debug"])
+    monkeypatch.setenv("IBAL_DEBUG", "1")
+    with pytest.raises(ValueError, match="no such directory"):
+        main(["evaluate", "run=nowhere"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a path below a file")
+def test_an_impossible_run_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(["env=lbf", "hydra.run.dir=file/run"]) == 1
+    said = capfd.readouterr().err
+    assert "file/run" in said
+    assert "hydra.run.dir" in said
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_is_a_failure_with_advice() -> None:
+    message, code = explain(OSError(28, "No space left on device", "/full/last.ckpt"))
+    assert code == 1
+    assert "No space left on device: /full/last.ckpt" in message
+    assert "hydra.run.dir" in message
+
+
+def test_a_bug_is_not_called_a_mistake() -> None:
+    try:
+        {}["missing"]
+    except KeyError as error:
+        message, code = explain(error)
+    assert code == 1
+    assert "unexpected KeyError" in message
+    assert "--debug" in message
+
+
+def test_help_and_cfg_of_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in verbs():
+        with pytest.raises(SystemExit) as stop:
+            main([verb, "--help"])
+        assert stop.value.code == 0
+        assert main([verb, "--cfg", "job"]) == 0
+        assert capfd.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_completion_knows_verbs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    query = ["-sc", "query=bash"]
+    monkeypatch.setenv("COMP_LINE", "ibal eval")
+    assert with_verb(query, ["evaluate", "list"]) == query
+    assert capsys.readouterr().out.split() == ["evaluate"]
+    monkeypatch.setenv("COMP_LINE", "ibal evaluate ru")
+    assert with_verb(query, ["evaluate", "list"]) == ["evaluate", *query]
+    assert os.environ["COMP_LINE"] == "ibal ru"
+
+
+def test_run_names_hold_nothing_that_a_file_system_refuses() -> None:
+    assert safe("pz:mpe/simple spread") == "pz_mpe_simple_spread"
