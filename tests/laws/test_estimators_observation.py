@@ -49,7 +49,7 @@ def xor(rows: int, g: torch.Generator) -> Transitions:
 
 
 def toggle(rows: int, g: torch.Generator) -> Transitions:
-    """Agent 1's action 1 flips dim 2 of what agent 0 sees, other dims drift: what a does depends on what is seen (T9)."""
+    """Agent 1's action 1 flips dim 2 of what agent 0 sees, the others drift: an effect that depends on what is (T9)."""
     actions = torch.randint(3, (rows, 2), generator=g)
     obs = torch.rand(rows, 2, 5, generator=g)
     obs[:, 0, 2] = obs[:, 0, 2].round()

@@ -1,0 +1,160 @@
+"""Laws of the whole IBAL attack: identity, switches, warm-up, checkpoints, bad options (T11 of ALGORITHMS 2.9)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import logging
+
+import pytest
+import torch
+from attacking import intended, play_step, random_view, warm_ibal
+from playing import make_spec, random_batch
+
+from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.attacks.ibal.attack import Ibal
+from ibal_lightning.backbones.q_learner import Vdn
+from ibal_lightning.envs.lbf import Lbf
+from ibal_lightning.functional.random import seeded
+from ibal_lightning.rollout.collector import Collector
+
+SPEC = make_spec(6, 5, 8, 7)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_k_zero_is_exactly_no_attack() -> None:
+    batches = []
+    for kind in (Attack, Ibal):
+        env = Lbf(num_envs=4, seed=1, task="Foraging-5x5-3p-1f-v3")
+        with seeded(0, "backbone"):
+            backbone = Vdn(env.spec)
+        attack = kind(env.spec, Threat(), **({"K": 0} if kind is Ibal else {}))
+        assert attack.optimizer() is None
+        batch = Collector(env, backbone, attack, seed=5).collect(env_steps=0, explore=True)
+        assert attack.loss(batch) is None
+        batches.append(batch)
+    for name in ("obs", "obs_seen", "actions", "actions_taken", "reward", "group", "mask"):
+        assert torch.equal(getattr(batches[0], name), getattr(batches[1], name))
+
+
+def test_switched_off_surfaces_stay_untouched() -> None:
+    view = random_view(SPEC, 32, 0)
+    for options in ({"observation": False}, {"threat": Threat(obs=False)}, {"threat": Threat(dims=0)}):
+        attack = warm_ibal(K=3, strength="max", **options).eval()
+        attack.reset(32, generator())
+        seen, actions, taken = play_step(attack, view, generator())
+        assert seen is view.obs
+        assert (taken != actions).any()
+    for options in ({"action": False}, {"threat": Threat(actions=False, dims=3)}):
+        attack = warm_ibal(K=3, strength="max", **options).eval()
+        attack.reset(32, generator())
+        seen, actions, taken = play_step(attack, view, generator())
+        assert (seen != view.obs).any()
+        assert torch.equal(taken, actions)
+
+
+def test_episodes_are_clean_until_the_estimators_are_warm() -> None:
+    attack = Ibal(SPEC, Threat(dims=3), K=3, warmup_updates=2, rows=16, hidden=16)
+    batch = random_batch(SPEC, 4)
+    for updates in range(3):
+        attack.reset(64, generator())
+        assert bool((attack.group > 0).any()) == (updates >= 2)
+        attack.loss(batch)
+
+
+def test_an_unfitted_attack_at_test_time_is_random_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    attack = Ibal(SPEC, Threat(dims=3), K=3, strength="max").eval()
+    with caplog.at_level(logging.WARNING):
+        attack.reset(64, generator())
+    assert "0 of 1000 updates" in caplog.text
+    view = random_view(SPEC, 64, 0)
+    seen, actions, taken = play_step(attack, view, generator())
+    assert (seen != view.obs).any()
+    assert (taken != actions).any()
+
+
+def test_checkpoint_restores_everything_the_attack_needs() -> None:
+    attack = warm_ibal(K=3, coupling="joint", p_floor=0.5)
+    attack.schedule.update(torch.ones(7))
+    attack.schedule.p_max = 0.66
+    file = io.BytesIO()
+    torch.save(attack.state_dict(), file)
+    file.seek(0)
+    torch.manual_seed(99)
+    other = Ibal(SPEC, Threat(dims=3), K=3, warmup_updates=3, hidden=16, rank=2, rows=32, coupling="joint", p_floor=0.5)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert other.status() == attack.status()
+    batch = random_batch(SPEC, 8)
+    assert torch.equal(other.loss(batch).loss, attack.loss(batch).loss)
+    played = []
+    for each in (attack, other):
+        g = generator(4)
+        each.reset(16, g)
+        played.append([play_step(each, random_view(SPEC, 16, s, s), g) for s in range(3)])
+    for mine, theirs in zip(*played, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_the_view_is_left_alone() -> None:
+    attack = warm_ibal(K=3, strength="max", p_ref="soft").eval()
+    attack.reset(16, generator())
+    view = random_view(SPEC, 16, 0)
+    copy = {k: v.clone() for k, v in vars(view).items() if isinstance(v, torch.Tensor)}
+    actions = intended(view)
+    attack.perturb_obs(view, generator())
+    attack.perturb_actions(view, actions, generator())
+    assert all(torch.equal(getattr(view, k), v) for k, v in copy.items())
+    assert torch.equal(actions, intended(view))
+
+
+def test_estimators_learn_from_executed_actions_clean_observations_and_real_steps() -> None:
+    attack = warm_ibal(K=3, action_score="lagged")
+    batch = random_batch(SPEC, 8)
+    state = copy.deepcopy(attack.state_dict())
+
+    def loss(**changes: torch.Tensor) -> float:
+        attack.load_state_dict(state)
+        return float(attack.loss(dataclasses.replace(batch, **changes)).loss.detach())
+
+    assert loss(obs_seen=torch.zeros_like(batch.obs)) == loss()
+    assert loss(avail_actions=torch.ones_like(batch.avail_actions)) == loss()
+    assert loss(actions_taken=batch.actions) != loss()
+    real = batch_steps(batch)
+    assert loss(state=torch.where(real[..., None], batch.state, 1e5)) == loss()
+    assert loss(actions_taken=torch.where(batch.mask[..., None], batch.actions_taken, 0)) == loss()
+
+
+def batch_steps(batch):
+    """(B, T+1) bool: real steps."""
+    return torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :1])], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"K": 4}, r"between 0 and half of the team \(3 of 6 agents\), got 4"),
+        ({"K": -1}, "attack.K must be between 0"),
+        ({"action_score": "laged"}, "did you mean 'lagged'"),
+        ({"trigger": "steps"}, "did you mean 'step'"),
+        ({"coupling": "both"}, "attack.coupling must be one of joint, independent"),
+        ({"strength": "maximal"}, "did you mean 'max'"),
+        ({"score_mode": "tabel"}, "did you mean 'table'"),
+        ({"score_transform": "log"}, "halflog"),
+        ({"p_ref": "softmax"}, "did you mean 'soft'"),
+        ({"p_floor": 1.5}, "attack.p_floor must be between 0 and 1"),
+        ({"p_floor": "half"}, "a probability or"),
+        ({"p_max_init": 2.0}, "attack.p_max_init"),
+        ({"alpha": 0.9}, "attack.alpha must be >= 1"),
+        ({"eta": 1.1}, "attack.eta"),
+        ({"window": 0}, "attack.window"),
+        ({"hold": 0}, "attack.hold"),
+        ({"rows": 0}, "attack.rows"),
+    ],
+)
+def test_bad_options_are_refused_by_name(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Ibal(SPEC, Threat(dims=3), **options)

@@ -1,0 +1,150 @@
+"""Laws of IBAL's masks and rewrites (ALGORITHMS 2.2 to 2.6; T8 of 2.9)."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from attacking import play_step, random_view, warm_ibal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playing import make_spec, random_batch
+
+from ibal_lightning.attacks.ibal.groups import draw_groups, opponents
+from ibal_lightning.attacks.ibal.mask import aggregate
+from ibal_lightning.estimators.transitions import Context
+from ibal_lightning.functional.mutual_information import uniform_legal
+from ibal_lightning.functional.projection import project_actions
+
+SPEC = make_spec(6, 5, 8, 7)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 100_000), st.booleans(), st.sampled_from(["raw", "halflog"]))
+def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(seed: int, symmetric: bool, transform: str) -> None:
+    attack = warm_ibal(K=3, coupling="joint", symmetric=symmetric, score_transform=transform)
+    g = generator(seed)
+    attack.reset(16, g)
+    for step in range(3):
+        view = random_view(SPEC, 16, seed + step, step)
+        seen = attack.perturb_obs(view, g)
+        changed = seen != view.obs
+        assert changed.sum(-1).max() <= 3
+        assert (seen[changed] == 0).all()
+        assert not changed[~view.alive].any()
+        assert not changed[~view.running].any()
+        assert not changed[attack.group == 0].any()
+        if not symmetric:
+            assert not changed[attack.group == 2].any()
+
+
+def test_masked_dims_are_the_top_of_the_aggregated_scores() -> None:
+    attack = warm_ibal(K=3, coupling="joint")
+    attack.reset(16, generator())
+    views = [random_view(SPEC, 16, seed, step) for step, seed in enumerate((3, 4))]
+    attack.perturb_obs(views[0], generator())
+    seen = attack.perturb_obs(views[1], generator())
+    before, now = views
+    games = (attack.plan.masks & now.running).nonzero()[:, 0]
+    context = Context(before.state, before.obs, now.last_actions_taken, before.alive, torch.zeros(16))
+    score = attack.mask.model.score(context, uniform_legal(before.avail_actions), transform="raw")
+    value = aggregate(score, opponents(attack.group, True)) * now.alive[..., None]
+    for game in games.tolist():
+        for agent in range(6):
+            order = value[game, agent].argsort(descending=True)[:3]
+            expected = now.obs[game, agent].clone()
+            expected[order[value[game, agent, order] > 1e-6]] = 0
+            assert torch.equal(seen[game, agent], expected)
+
+
+def test_other_groups_need_no_new_scores() -> None:
+    """Scores do not know the groups: one tensor serves every partition."""
+    attack = warm_ibal(K=3)
+    view = random_view(SPEC, 4, 0)
+    context = Context(view.state, view.obs, view.last_actions, view.alive, torch.zeros(4))
+    p_ref = uniform_legal(view.avail_actions)
+    score = attack.mask.model.score(context, p_ref, transform="raw")
+    for seed in range(5):
+        group = draw_groups(torch.full((4,), 1 + seed % 3), 6, generator(seed))
+        cut = opponents(group, True)
+        fresh = attack.mask.model.group_score(context, p_ref, cut)
+        torch.testing.assert_close(aggregate(score, cut), fresh, rtol=1e-3, atol=1e-4)
+
+
+def test_first_step_uses_the_table() -> None:
+    attack = warm_ibal(K=3, coupling="joint")
+    attack.mask.table.zero_()
+    attack.mask.table[:, 5] = 1.0
+    attack.reset(16, generator())
+    view = random_view(SPEC, 16, 0, step=0)
+    changed = attack.perturb_obs(view, generator()) != view.obs
+    assert not changed[..., :5].any()
+    assert not changed[..., 6:].any()
+    struck = (attack.plan.masks & view.running)[:, None] & view.alive
+    assert changed[..., 5][struck].all()
+
+
+def test_table_follows_the_scores_of_fresh_episodes() -> None:
+    attack = warm_ibal(K=3)
+    attack.mask.table.zero_()
+    attack.observe(random_batch(attack.spec, 8))
+    assert (attack.mask.table.diagonal(dim1=0, dim2=2) == 0).all()
+    assert (attack.mask.table > 0).float().mean() > 0.7
+
+
+def test_ill_health_falls_back_to_random_dims_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    attack = warm_ibal(K=3, coupling="joint")
+    attack.mask.model.joint.effects.v.data.mul_(50)  # effects that are wrong: worse than the null model
+    batch = random_batch(attack.spec, 8)
+    with caplog.at_level(logging.WARNING):
+        attack.mask.health.fill_(float("nan"))
+        attack.observe(batch)
+        attack.observe(batch)
+    assert float(attack.mask.health) < 0
+    assert [r for r in caplog.records if "random dims" in r.getMessage()].__len__() == 1
+    attack.reset(16, generator())
+    view = random_view(SPEC, 16, 0, step=1)
+    first = attack.perturb_obs(view, generator())
+    assert torch.equal(attack.perturb_obs(view, generator(1)), first)  # fixed for the episode
+    struck = (attack.plan.masks & view.running)[:, None] & view.alive
+    assert ((first != view.obs).sum(-1)[struck] == 3).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 100_000), st.sampled_from(["lagged", "klx", "kl", "pmi"]), st.booleans())
+def test_rewritten_actions_are_legal_and_only_the_living_of_g1_are_struck(seed: int, score: str, test: bool) -> None:
+    attack = warm_ibal(K=3, action_score=score, p_floor=0.7)
+    attack.train(not test)
+    g = generator(seed)
+    attack.reset(16, g)
+    for step in range(2):
+        view = random_view(SPEC, 16, seed + step, step)
+        _, actions, taken = play_step(attack, view, g)
+        assert torch.equal(project_actions(actions, taken, view.avail_actions, view.alive)[0], taken)
+        struck = taken != actions
+        assert not struck[attack.group != 1].any()
+        assert not struck[~view.alive].any()
+        assert not struck[~view.running].any()
+
+
+@pytest.mark.parametrize("score", ["klx", "kl"])
+def test_excluding_the_intended_action_always_changes_it_where_it_can(score: str) -> None:
+    attack = warm_ibal(K=3, action_score=score, strength="max").eval()
+    attack.reset(64, generator())
+    view = random_view(SPEC, 64, 0)
+    _, actions, taken = play_step(attack, view, generator())
+    struck = (attack.group == 1) & view.alive & view.running[:, None]
+    choice = view.avail_actions.sum(-1) > 1
+    assert (taken != actions)[struck & choice].all()
+
+
+def test_action_score_follows_the_persistence_of_overrides() -> None:
+    assert warm_ibal(K=1).rewrite.score == "lagged"
+    assert warm_ibal(K=3).rewrite.score == "klx"
+    assert warm_ibal(K=3, trigger="hold").rewrite.score == "lagged"
+    assert warm_ibal(K=3, action_score="pmi").rewrite.score == "pmi"
