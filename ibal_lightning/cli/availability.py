@@ -11,7 +11,9 @@ from ibal_lightning.offers import OWN_DISTRIBUTION, PREFIX, Offer, clash
 from ibal_lightning.signatures import NotStatic, module_tree
 
 OURS = "ibal_lightning"
-STATUS = PREFIX + "status"  # entry points "<group>.<name>" -> a function () -> str that says what a choice resolves to
+STATUS = (
+    PREFIX + "status"
+)  # entry points "<group>.<name>" -> a function (name) -> str that says what a choice resolves to here
 
 
 def availability(items: tuple[Offer, ...]) -> tuple[bool, str]:
@@ -75,7 +77,7 @@ def needed(body: list[ast.stmt]) -> Iterator[str]:
 def _status(offer: Offer) -> tuple[bool, str]:
     for hook in entry_points(group=STATUS, name=f"{offer.group}.{offer.name}"):
         try:
-            return True, str(hook.load()())
+            return True, str(hook.load()(offer.name))
         except Exception as error:
             return False, f"{hook.value} fails: {type(error).__name__}: {error}"
     return True, ""

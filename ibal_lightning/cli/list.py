@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ibal_lightning.cli.availability import availability
@@ -36,7 +37,7 @@ def choices_table(found: dict[tuple[str, str], tuple[Offer, ...]]) -> Table:
         if previous not in (None, group):
             table.add_section()
         usable, note = availability(items)
-        words = ("yes" if usable else "[red]no[/red]") + (f": {note}" if note else "")
+        words = ("yes" if usable else "[red]no[/red]") + (f": {escape(note)}" if note else "")
         table.add_row("" if group == previous else group, name, kind(items), origins(items), words)
         previous = group
     return table
