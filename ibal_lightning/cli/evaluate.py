@@ -94,7 +94,9 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     console = Console()
     summary = summarise(rows)
     first = rows.row(0, named=True)
-    title = f"{first['method']} / {first['backbone']} on {first['fingerprint']} (seed {first['seed']}, greedy)"
+    games = summary["episodes"].max()
+    console.print(f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}", highlight=False, soft_wrap=True)
+    title = f"seed {first['seed']}, greedy, {games} games under each attack"
     console.print(robustness_table(summary, title))
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

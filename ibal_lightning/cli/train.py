@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.evaluate import evaluate, show
 from ibal_lightning.cli.experiment import (
     build_attack,
@@ -81,11 +82,12 @@ def _data_options(config: DictConfig) -> dict[str, float]:
     return {name: config.training[name] for name in names}
 
 
-def _initialise(backbone: torch.nn.Module, config: DictConfig) -> None:
+def _initialise(backbone: Backbone, config: DictConfig) -> None:
     """Start from the policy of another run (IBAL's protocol starts from a pre-trained one)."""
     if config.training.init_from is not None:
         source = RunDirectory.existing(config.training.init_from)
         load_part(backbone, source.checkpoint(), "backbone", source.path)
+        backbone.after_update(0)  # target networks begin at the loaded policy
 
 
 def _fit(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> None:
@@ -126,6 +128,8 @@ def _trainer(config: DictConfig, folder: Path, loggers: list, callbacks: list[L.
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory.*exists and is not empty.*")
     return L.Trainer(
         **config.trainer,
         default_root_dir=folder,
@@ -143,6 +147,9 @@ def _load_replay(directory: RunDirectory, data: InducedDecPOMDP) -> Path:
     path, replay = directory.checkpoints / "last.ckpt", directory.checkpoints / "replay.pt"
     steps = directory.checkpoint()["InducedDecPOMDP"]["env_steps"]
     data.env_steps = steps
+    metrics = directory.path / "csv" / "metrics.csv"
+    if metrics.exists():  # Lightning's logger starts its file anew
+        metrics.rename(metrics.with_name(f"metrics_until_{steps}.csv"))
     if data.replay is not None:
         if not replay.is_file():
             raise ValueError(

@@ -68,8 +68,8 @@ def robustness_table(summary: pl.DataFrame, title: str) -> Table:
 
     "changed" is the share of agent-steps whose action was overridden, "dims" the perturbed dims per agent and step.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("attack", "win rate", "95 % interval", "return", "length", "changed", "dims", "games"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("attack", "win rate", "95 % interval", "return", "length", "changed", "dims"):
         table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=True)
     worst = summary["win_rate"].min()
     for row in summary.iter_rows(named=True):
@@ -81,7 +81,6 @@ def robustness_table(summary: pl.DataFrame, title: str) -> Table:
             f"{row['length_mean']:.1f}",
             f"{100 * row['overridden_frac']:.1f} %",
             f"{row['perturbed_dims']:.1f}",
-            str(row["episodes"]),
         )
         table.add_row(*cells, style="bold" if row["win_rate"] == worst else None)
     return table

@@ -1,0 +1,181 @@
+"""The main job through the command line: same command, same numbers; killed and resumed, same numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from ibal_lightning.cli.app import main
+from ibal_lightning.evaluation.results import COLUMNS
+
+TINY = (
+    "env=lbf env.task=Foraging-5x5-3p-1f-v3 debug=fast training.env_steps=1200 training.checkpoint_interval=400 "
+    "training.updates_per_episode=0.5 training.attack_updates_per_episode=1 evaluation.attacks=[natural,dis_1]"
+).split()
+IBAL = ["method=ibal", "attack.warmup_updates=8", "attack.rows=16", "attack.hidden=8"]
+
+
+def weights(run: Path, part: str = "backbone.") -> dict[str, torch.Tensor]:
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith(part) and isinstance(value, torch.Tensor)}
+
+
+def same(first: Path, second: Path, part: str = "backbone.") -> bool:
+    one, two = weights(first, part), weights(second, part)
+    return bool(one) and one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def train(run: Path, *words: str) -> Path:
+    assert main([*TINY, *words, f"hydra.run.dir={run}"]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def ibal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("ibal") / "run", *IBAL, "evaluation.attacks=[natural,dis_1,ibal]")
+
+
+def test_a_run_directory_holds_what_others_rely_on(ibal_run: Path) -> None:
+    manifest = json.loads((ibal_run / "manifest.json").read_text())
+    assert manifest["fingerprint"].startswith("lbforaging-")
+    assert {"sha", "dirty"} <= manifest["git"].keys()
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or manifest["versions"]["torch"]
+    rows = pl.read_parquet(ibal_run / "results.parquet")
+    assert set(COLUMNS) <= set(rows.columns)
+    assert rows.group_by("attack").len().sort("attack").rows() == [("dis_1", 4), ("ibal", 4), ("natural", 4)]
+    metrics = pl.read_csv(ibal_run / "csv/metrics.csv", infer_schema_length=None)
+    assert {"t_env", "test_battle_won_mean", "battle_won_mean", "loss", "attack/p_max"} <= set(metrics.columns)
+    assert metrics["t_env"].max() >= 1000
+    assert list((ibal_run / "tensorboard").glob("events*"))
+
+
+def test_the_same_command_gives_the_same_numbers(ibal_run: Path, tmp_path: Path) -> None:
+    again = train(tmp_path / "run", *IBAL, "evaluation.attacks=[natural,dis_1,ibal]")
+    assert same(ibal_run, again)
+    assert same(ibal_run, again, "attack.")
+    columns = ["attack", "episode", "return", "length", "won"]
+    assert pl.read_parquet(ibal_run / "results.parquet")[columns].equals(
+        pl.read_parquet(again / "results.parquet")[columns]
+    )
+
+
+def test_no_group_is_vanilla_bit_for_bit(tmp_path: Path) -> None:
+    vanilla = train(tmp_path / "vanilla", "method=vanilla")
+    nobody = train(tmp_path / "nobody", *IBAL, "attack.K=0")
+    assert same(vanilla, nobody)
+
+
+def test_the_attack_does_change_training(ibal_run: Path, tmp_path: Path) -> None:
+    assert not same(ibal_run, train(tmp_path / "vanilla", "method=vanilla"))
+
+
+def test_a_stopped_run_resumes_to_the_same_numbers(ibal_run: Path, tmp_path: Path) -> None:
+    run = train(tmp_path / "half", *IBAL, "training.env_steps=600", "training.keep_replay=true")
+    assert main(["training.env_steps=1200", f"training.resume={run}", f"hydra.run.dir={tmp_path}"]) == 0
+    assert same(ibal_run, run)
+    assert same(ibal_run, run, "attack.")
+    earlier = [pl.read_csv(file)["t_env"].max() for file in (run / "csv").glob("metrics_until_*.csv")]
+    assert len(earlier) == 1
+    assert earlier[0] < pl.read_csv(run / "csv/metrics.csv")["t_env"].max()
+
+
+def test_evaluate_adds_rows_of_the_same_form(ibal_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = pl.read_parquet(ibal_run / "results.parquet")
+    assert main(["evaluate", f"run={ibal_run}", "attacks=[natural,random_action]", "evaluation.episodes=6"]) == 0
+    after = pl.read_parquet(ibal_run / "results.parquet")
+    assert after.columns == before.columns
+    counts = dict(after.group_by("attack").len().rows())
+    assert counts == {"natural": 6, "dis_1": 4, "ibal": 4, "random_action": 6}
+    assert "random_action" in capsys.readouterr().out
+
+
+def test_a_trained_policy_initialises_another_run(ibal_run: Path, tmp_path: Path) -> None:
+    words = ["method=vanilla", "training.env_steps=1", "training.updates_per_episode=0"]
+    run = train(tmp_path / "run", *words, f"training.init_from={ibal_run}")
+    assert same(ibal_run, run, "backbone.agent")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [*TINY, "method=vanilla", "training.env_steps=10000000", f"hydra.run.dir={run}"]
+    process = subprocess.Popen([sys.executable, "-m", "ibal_lightning", *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints/last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"training.resume={run}" in said
+    assert "Traceback" not in said
+    assert (run / "checkpoints/replay.pt").exists()
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["InducedDecPOMDP"]["env_steps"] > 0
+
+
+def damage(run: Path, copy: Path) -> Path:
+    """A copy of a run that a test may break."""
+    for name in ("config.yaml", "manifest.json", "checkpoints/last.ckpt"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((run / name).read_bytes())
+    return copy
+
+
+def refuses(run: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    capfd.readouterr()
+    assert main(["evaluate", f"run={run}"]) == 2
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert not (run / "results.parquet").exists()
+    return said
+
+
+def test_a_corrupt_checkpoint_is_named(ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = damage(ibal_run, tmp_path / "run")
+    file = run / "checkpoints/last.ckpt"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "last.ckpt is corrupt" in refuses(run, capfd)
+
+
+def test_a_hostile_checkpoint_is_not_executed(
+    ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'owned'}",)
+
+    run = damage(ibal_run, tmp_path / "run")
+    torch.save({"state_dict": Hostile()}, run / "checkpoints/last.ckpt")
+    assert "last.ckpt is corrupt or not a checkpoint" in refuses(run, capfd)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_checkpoint_of_another_environment_shows_both(
+    ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = damage(ibal_run, tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("Foraging-5x5-3p-1f-v3", "Foraging-6x6-3p-1f-v3"))
+    said = refuses(run, capfd)
+    assert "Foraging-5x5-3p-1f-v3" in said
+    assert "Foraging-6x6-3p-1f-v3" in said
+
+
+def test_weights_of_another_size_name_the_layers(
+    ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = damage(ibal_run, tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("hidden_dim: 64", "hidden_dim: 32"))
+    said = refuses(run, capfd)
+    assert "agent.fc1.weight" in said
+    assert "(64, " in said
+    assert "(32, " in said
