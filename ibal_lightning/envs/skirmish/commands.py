@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.kernel import kernel, part
 from ibal_lightning.envs.skirmish.masks import in_reach, is_healer, is_legal, target_slot
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rng import uniform
@@ -14,7 +14,7 @@ from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE, NO_COMMAND, S
 from ibal_lightning.envs.skirmish.visits import first_counter
 
 
-@njit(cache=True)
+@kernel
 def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64]) -> int:
     """The first agent of game g whose action (B, n) genuine SMAC would assert on, or -1. Changes nothing."""
     for i in range(rules.n_agents):
@@ -23,7 +23,7 @@ def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: ND
     return -1
 
 
-@njit(cache=True)
+@kernel
 def command_game(
     rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64], commands: Commands
 ) -> int:
@@ -41,7 +41,7 @@ def command_game(
     return -1
 
 
-@njit(cache=True)
+@part
 def command_agent(rules: Rules, units: Units, memory: Memory, g: int, i: int, action: int, commands: Commands) -> None:
     """Write the command of one agent; looking around (conic_fov) turns the view and sends no command."""
     commands.ability[g, i] = NO_COMMAND
@@ -57,7 +57,7 @@ def command_agent(rules: Rules, units: Units, memory: Memory, g: int, i: int, ac
         command_target(rules, units, memory, g, i, action - rules.n_actions_no_attack, commands)
 
 
-@njit(cache=True)
+@part
 def command_move(rules: Rules, units: Units, g: int, i: int, action: int, commands: Commands) -> None:
     """Go to the point ``move_amount`` to the north, south, east or west of where the agent stands."""
     far = rules.move_amount
@@ -68,13 +68,13 @@ def command_move(rules: Rules, units: Units, g: int, i: int, action: int, comman
     commands.y[g, i] = units.y[g, i] + dy
 
 
-@njit(cache=True)
+@part
 def command_target(rules: Rules, units: Units, memory: Memory, g: int, i: int, target: int, commands: Commands) -> None:
     """Attack an enemy or heal an ally; SMACv2 sends nothing when the target is out of reach or the attack fails."""
     if rules.second and not in_reach(rules, units, memory, g, i, target_slot(rules, units, g, i, target)):
         return
     if rules.stochastic_attack:
-        spent = first_counter(rules, memory.step[g] + 1, 0) - rules.n_agents + i
+        spent = first_counter(rules, np.int64(memory.step[g]) + 1, 0) - rules.n_agents + i
         if uniform(np.uint64(memory.key[g]), spent) > memory.attack_probability[g, i]:
             return
     commands.ability[g, i] = HEAL if is_healer(rules, units, g, i) else ATTACK

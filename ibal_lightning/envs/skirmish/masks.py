@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rules import FIRST_MOVE, MEDIVAC, N_MOVES, Rules
 from ibal_lightning.envs.skirmish.state import Units
@@ -20,7 +20,7 @@ from ibal_lightning.envs.skirmish.state import Units
 TINY = 1e-7  # the package's floor for a horizontal difference
 
 
-@njit(cache=True)
+@part
 def can_move(rules: Rules, x: float, y: float, action: int) -> bool:
     """Whether the cell half a ``move_amount`` ahead is inside the map and pathable; int() truncates towards zero."""
     reach = rules.move_amount / 2
@@ -36,7 +36,7 @@ def can_move(rules: Rules, x: float, y: float, action: int) -> bool:
     return 0 <= column < rules.map_x and 0 <= row < rules.map_y and rules.pathing[row, column]
 
 
-@njit(cache=True)
+@part
 def in_cone(half_cone: float, view_x: float, view_y: float, dx: float, dy: float) -> bool:
     """SMACv2's cone test on slopes: the view is turned to the target's side first, so some units behind pass."""
     if dx > 0:
@@ -46,7 +46,7 @@ def in_cone(half_cone: float, view_x: float, view_y: float, dx: float, dy: float
     return abs(math.atan(dy / dx) - math.atan(view_y / view_x)) < half_cone
 
 
-@njit(cache=True)
+@part
 def in_view(rules: Rules, memory: Memory, g: int, i: int, sight: float, dx: float, dy: float, distance: float) -> bool:
     """Whether agent i sees a place: sight is exclusive (distance < sight), with a cone inclusive and inside it."""
     if rules.conic_fov:
@@ -54,13 +54,13 @@ def in_view(rules: Rules, memory: Memory, g: int, i: int, sight: float, dx: floa
     return distance < sight
 
 
-@njit(cache=True)
+@part
 def is_healer(rules: Rules, units: Units, g: int, i: int) -> bool:
     """Whether agent i heals allies where others attack enemies."""
     return rules.heals and units.kind[g, i] == MEDIVAC
 
 
-@njit(cache=True)
+@part
 def target_slot(rules: Rules, units: Units, g: int, i: int, target: int) -> int:
     """The unit that target number ``target`` means for agent i, or -1 if it has no such target."""
     if is_healer(rules, units, g, i):
@@ -68,7 +68,7 @@ def target_slot(rules: Rules, units: Units, g: int, i: int, target: int) -> int:
     return rules.n_agents + target if target < rules.n_enemies else -1
 
 
-@njit(cache=True)
+@part
 def in_reach(rules: Rules, units: Units, memory: Memory, g: int, i: int, slot: int) -> bool:
     """The true range test: centre distance at most the attack range, and inside the cone if there is one."""
     dx = np.float64(units.x[g, slot]) - np.float64(units.x[g, i])
@@ -78,7 +78,7 @@ def in_reach(rules: Rules, units: Units, memory: Memory, g: int, i: int, slot: i
     return not rules.conic_fov or in_cone(rules.half_cone, memory.fov[g, i, 0], memory.fov[g, i, 1], dx, dy)
 
 
-@njit(cache=True)
+@part
 def is_legal(rules: Rules, units: Units, memory: Memory, g: int, i: int, action: int) -> bool:
     """Whether agent i of game g may choose the action now."""
     if action <= 0 or action >= rules.n_actions or units.health[g, i] <= 0:
@@ -93,7 +93,7 @@ def is_legal(rules: Rules, units: Units, memory: Memory, g: int, i: int, action:
     return not rules.action_mask or in_reach(rules, units, memory, g, i, slot)
 
 
-@njit(cache=True)
+@part
 def write_mask(rules: Rules, units: Units, memory: Memory, g: int, i: int, avail: NDArray[np.bool_]) -> None:
     """Write the actions (A,) of agent i that are legal under the true range test, whatever ``action_mask`` says."""
     alive = units.health[g, i] > 0
@@ -111,7 +111,7 @@ def write_mask(rules: Rules, units: Units, memory: Memory, g: int, i: int, avail
         )
 
 
-@njit(cache=True)
+@part
 def widen_mask(rules: Rules, units: Units, g: int, i: int, avail: NDArray[np.bool_]) -> None:
     """With ``action_mask=False`` every living target is legal; an order out of range sends no command."""
     for target in range(rules.n_actions - rules.n_actions_no_attack):

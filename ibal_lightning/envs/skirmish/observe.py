@@ -7,9 +7,9 @@ tests/golden/data/README.md apply. Computed in float64 from the float32 unit val
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.kernel import kernel, part
 from ibal_lightning.envs.skirmish.masks import widen_mask, write_mask
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
 from ibal_lightning.envs.skirmish.rows import write_allies, write_enemies
@@ -19,7 +19,7 @@ from ibal_lightning.envs.skirmish.state_vector import write_state
 from ibal_lightning.envs.skirmish.visits import draw_visits, see_game
 
 
-@njit(cache=True)
+@kernel
 def observe_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """Write obs, state, avail and alive of game g; in SMACv2 this draws the visiting order and moves the flags.
 
@@ -31,7 +31,7 @@ def observe_game(rules: Rules, units: Units, memory: Memory, g: int, out: Output
     look_game(rules, units, memory, g, out)
 
 
-@njit(cache=True)
+@kernel
 def look_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """``observe_game`` with the visiting order and draws that stand in memory.
 
@@ -45,7 +45,7 @@ def look_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) 
     write_state(rules, units, memory, g, out.obs[g], out.state[g])
 
 
-@njit(cache=True)
+@part
 def write_obs(
     rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: NDArray[np.float32], avail: NDArray[np.bool_]
 ) -> None:
@@ -67,7 +67,7 @@ def write_obs(
         widen_mask(rules, units, g, i, avail)
 
 
-@njit(cache=True)
+@part
 def write_ground(rules: Rules, units: Units, g: int, i: int, obs: NDArray[np.float32]) -> None:
     """Pathing of 8 and height of 9 surrounding points (the last one's own); 1 outside the map."""
     column, row, step = int(units.x[g, i]), int(units.y[g, i]), int(rules.move_amount)
@@ -85,7 +85,7 @@ def write_ground(rules: Rules, units: Units, g: int, i: int, obs: NDArray[np.flo
             obs[at + k] = rules.height[y, x] if inside else 1.0
 
 
-@njit(cache=True)
+@part
 def surrounding_point(x: int, y: int, step: int, k: int) -> tuple[int, int]:
     """The k-th cell around (x, y): two steps N, S, E, W, one step NE, SW, SE, NW, then the cell itself."""
     if k < 2:
@@ -97,7 +97,7 @@ def surrounding_point(x: int, y: int, step: int, k: int) -> tuple[int, int]:
     return x + (step if k == 4 or k == 6 else -step), y + (step if k == 4 or k == 7 else -step)
 
 
-@njit(cache=True)
+@part
 def write_own(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: NDArray[np.float32]) -> None:
     """The last block: health, shield, attack probability, position, view, type one-hot."""
     at, kind = rules.own_start, units.kind[g, i]

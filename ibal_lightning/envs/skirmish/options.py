@@ -76,22 +76,26 @@ class Options(SmacOptions):
         _check_values(self)
 
 
-def smac_options(flags: Mapping[str, Any]) -> Options:
+def smac_options(flags: Mapping[str, Any], *, genuine: bool = False) -> Options:
     """The options of SMAC from flags under their genuine names.
+
+    Args:
+        flags: the genuine constructor's arguments but for the map and the seed.
+        genuine: the genuine game will play, so that flags without influence on the vectors may have any value.
 
     Raises:
         ValueError: an unknown flag, a value of the wrong kind, or a flag that the engine does not play (says why).
     """
-    return Options(**_playable(flags, SmacOptions, FIXED, "smac"))
+    return Options(**_playable(flags, SmacOptions, FIXED, "smac", genuine))
 
 
-def smacv2_options(flags: Mapping[str, Any]) -> Options:
-    """The options of SMACv2 from flags under their genuine names; raises as ``smac_options``."""
-    return Options(**_playable(flags, Options, FIXED_SECOND, "smacv2"))
+def smacv2_options(flags: Mapping[str, Any], *, genuine: bool = False) -> Options:
+    """The options of SMACv2 from flags under their genuine names; arguments and errors as for ``smac_options``."""
+    return Options(**_playable(flags, Options, FIXED_SECOND, "smacv2", genuine))
 
 
 def _playable(
-    flags: Mapping[str, Any], kind: type[SmacOptions], fixed: dict[str, tuple[Any, str]], package: str
+    flags: Mapping[str, Any], kind: type[SmacOptions], fixed: dict[str, tuple[Any, str]], package: str, genuine: bool
 ) -> dict[str, Any]:
     """The flags that become options; the others must stand at the one value that is played."""
     names = [field.name for field in dataclasses.fields(kind)]
@@ -100,7 +104,8 @@ def _playable(
         if name in names:
             kept[name] = value
         elif name in fixed:
-            _refuse_other(name, value, *fixed[name])
+            if not genuine:
+                _refuse_other(name, value, *fixed[name])
         else:
             near = difflib.get_close_matches(name, [*names, *fixed], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

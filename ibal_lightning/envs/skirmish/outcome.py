@@ -1,14 +1,14 @@
 """How an episode starts, what a step earned and whether the battle is over.
 
-``reset``, ``update_units``, ``only_medivac_left``, ``reward_battle`` and ``step`` of the genuine packages; quirks 6 to 9
-and 11 of tests/golden/data/README.md.
+``reset``, ``update_units``, ``only_medivac_left``, ``reward_battle`` and ``step`` of the genuine packages; quirks 6
+to 9 and 11 of tests/golden/data/README.md.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ibal_lightning.envs.skirmish.kernel import kernel, part
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
 from ibal_lightning.envs.skirmish.rng import OBSERVE, stream_key, uniform
 from ibal_lightning.envs.skirmish.rules import MEDIVAC, Rules
@@ -19,7 +19,7 @@ LOST, GOES_ON, WON, DRAWN = -1, 0, 1, 2
 EPISODE_DRAWS = 1 << 40  # counters from here on belong to what is drawn once an episode
 
 
-@njit(cache=True)
+@kernel
 def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, out: Outputs) -> None:
     """Start the bookkeeping of an episode after its units have been placed; ``memory.episode[g]`` is already set.
 
@@ -53,7 +53,7 @@ def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, ou
         see_game(rules, units, memory, g)
 
 
-@njit(cache=True)
+@part
 def draw_capabilities(rules: Rules, memory: Memory, g: int) -> None:
     """SMACv2's attack probabilities (uniform in a range) and enemy masks, drawn once an episode."""
     key, counter = np.uint64(memory.key[g]), EPISODE_DRAWS
@@ -67,7 +67,7 @@ def draw_capabilities(rules: Rules, memory: Memory, g: int) -> None:
                 memory.enemy_hidden[g, i, e] = draw >= rules.mask_keep
 
 
-@njit(cache=True)
+@kernel
 def outcome_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """After a step: count it, pay the reward, tell whether the battle is over, forget the dead.
 
@@ -94,7 +94,7 @@ def outcome_game(rules: Rules, units: Units, memory: Memory, g: int, out: Output
         release_dead(rules, units, memory, g)
 
 
-@njit(cache=True)
+@part
 def count_living(units: Units, g: int, first: int, end: int) -> int:
     """How many of the units first..end-1 are alive."""
     living = 0
@@ -104,7 +104,7 @@ def count_living(units: Units, g: int, first: int, end: int) -> int:
     return living
 
 
-@njit(cache=True)
+@part
 def count_medics(units: Units, g: int, first: int, end: int) -> int:
     """How many of the units first..end-1 are living medivacs."""
     living = 0
@@ -114,7 +114,7 @@ def count_medics(units: Units, g: int, first: int, end: int) -> int:
     return living
 
 
-@njit(cache=True)
+@part
 def battle_result(rules: Rules, units: Units, g: int) -> int:
     """WON, LOST, DRAWN (everybody dead at once) or GOES_ON; lost is tested first.
 
@@ -136,7 +136,7 @@ def battle_result(rules: Rules, units: Units, g: int) -> int:
     return GOES_ON
 
 
-@njit(cache=True)
+@part
 def battle_reward(rules: Rules, units: Units, g: int) -> float:
     """Damage dealt plus kills, minus own losses unless ``reward_only_positive``; before win bonus and scaling.
 
@@ -158,7 +158,7 @@ def battle_reward(rules: Rules, units: Units, g: int) -> float:
     return dealt - rules.reward_negative_scale * taken
 
 
-@njit(cache=True)
+@part
 def lost_points(units: Units, g: int, slot: int) -> float:
     """Health and shield that a unit lost in the step, all of it when it died, nothing when it was dead before."""
     if units.prev_health[g, slot] <= 0:

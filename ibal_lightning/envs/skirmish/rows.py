@@ -1,7 +1,8 @@
 """The rows of one agent's observation that describe other units.
 
 Row of an enemy: may be targeted, distance, relative x, relative y, health, shield, type one-hot.
-Row of an ally: visible, distance, relative x, relative y, health, shield, attack probability, type one-hot, last action.
+Row of an ally: visible, distance, relative x, relative y, health, shield, attack probability, type one-hot, last
+action.
 Distances are divided by the observer's sight range. The row of a unit that is not seen stays zero.
 """
 
@@ -10,20 +11,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import in_view
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.state import Units
 
 
-@njit(cache=True)
+@part
 def write_enemies(
     rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: NDArray[np.float32], avail: NDArray[np.bool_]
 ) -> None:
-    """Rows of the living enemies in view, but for those that SMACv2 wipes; for a healer the first bit is its target e."""
+    """Rows of the living enemies in view that SMACv2 does not wipe; a healer's first bit is about its own target e."""
     x, y = np.float64(units.x[g, i]), np.float64(units.y[g, i])
     sight = rules.sight[units.kind[g, i]]
     for e in range(memory.first_row[g, i], rules.n_enemies):
@@ -41,7 +42,7 @@ def write_enemies(
                     write_enemy_traits(rules, units, g, slot, obs, at + 4)
 
 
-@njit(cache=True)
+@part
 def write_enemy_traits(rules: Rules, units: Units, g: int, slot: int, obs: NDArray[np.float32], at: int) -> None:
     """Health, shield and type of an enemy from column ``at`` on."""
     kind = units.kind[g, slot]
@@ -55,7 +56,7 @@ def write_enemy_traits(rules: Rules, units: Units, g: int, slot: int, obs: NDArr
         obs[at + rules.enemy_bit[kind]] = 1.0
 
 
-@njit(cache=True)
+@part
 def write_allies(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: NDArray[np.float32]) -> None:
     """Rows of the living teammates in view, in ascending id without the agent itself."""
     x, y = np.float64(units.x[g, i]), np.float64(units.y[g, i])
@@ -73,7 +74,7 @@ def write_allies(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs
                 write_ally_traits(rules, units, memory, g, j, obs, at + 4)
 
 
-@njit(cache=True)
+@part
 def write_ally_traits(
     rules: Rules, units: Units, memory: Memory, g: int, j: int, obs: NDArray[np.float32], at: int
 ) -> None:

@@ -189,7 +189,8 @@ def _tables(scenario: Scenario, options: Options) -> dict[str, Any]:
         shoot = np.maximum(_table(SHOOT_RANGE, 6.0), float(options.min_attack_range))
         sight = _table(SIGHT_RANGE, 9.0)
     return {
-        "sight": sight, "shoot": shoot, "max_cooldown": _table(MAX_COOLDOWN, 15.0), "max_shield": _table(MAX_SHIELD, 1.0),
+        "sight": sight, "shoot": shoot,
+        "max_cooldown": _table(MAX_COOLDOWN, 15.0), "max_shield": _table(MAX_SHIELD, 1.0),
         "ally_bit": np.array([ally.index(kind) if kind in ally else 0 for kind in KINDS], np.int8),
         "enemy_bit": np.array([enemy.index(kind) if kind in enemy else 0 for kind in KINDS], np.int8),
     }  # fmt: skip

@@ -7,16 +7,16 @@ Row of an enemy: health, x, y, shield, type one-hot. Positions count from the ce
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import is_healer
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.state import Units
 
 
-@njit(cache=True)
+@part
 def write_state(
     rules: Rules, units: Units, memory: Memory, g: int, obs: NDArray[np.float32], state: NDArray[np.float32]
 ) -> None:
@@ -44,7 +44,7 @@ def write_state(
         state[rules.state_dim - 1] = memory.step[g] / rules.episode_limit
 
 
-@njit(cache=True)
+@part
 def write_ally(rules: Rules, units: Units, memory: Memory, g: int, i: int, state: NDArray[np.float32]) -> None:
     """Row of a living ally."""
     at, kind = i * rules.state_ally_width, units.kind[g, i]
@@ -68,7 +68,7 @@ def write_ally(rules: Rules, units: Units, memory: Memory, g: int, i: int, state
         state[at + rules.ally_bit[kind]] = 1.0
 
 
-@njit(cache=True)
+@part
 def write_enemy(rules: Rules, units: Units, g: int, slot: int, state: NDArray[np.float32], at: int) -> None:
     """Row of a living enemy from ``at`` on."""
     kind = units.kind[g, slot]

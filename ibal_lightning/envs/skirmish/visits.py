@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ibal_lightning.envs.skirmish.kernel import kernel, part
 from ibal_lightning.envs.skirmish.masks import in_view
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rng import uniform
@@ -22,18 +22,18 @@ from ibal_lightning.envs.skirmish.state import Units
 VISITS = 2  # a reset observes twice: reset() and the runner's own get_obs()
 
 
-@njit(cache=True)
+@part
 def first_counter(rules: Rules, step: int, visit: int) -> int:
     """Where in the episode's OBSERVE stream the draws of one visit start: order, sightings, attacks."""
     stride = 2 * rules.n_agents + rules.n_enemies * (rules.n_agents - 1)
     return (step * VISITS + visit) * stride
 
 
-@njit(cache=True)
+@part
 def draw_visits(rules: Rules, memory: Memory, g: int, visit: int) -> None:
     """Shuffle the order in which the agents of game g look, and draw the uniforms that sightings may need."""
     key = np.uint64(memory.key[g])
-    counter = first_counter(rules, memory.step[g], visit)
+    counter = first_counter(rules, np.int64(memory.step[g]), visit)
     for i in range(rules.n_agents - 1, 0, -1):
         j = int(uniform(key, counter) * (i + 1))
         counter += 1
@@ -42,7 +42,7 @@ def draw_visits(rules: Rules, memory: Memory, g: int, visit: int) -> None:
         memory.draws[g, k] = uniform(key, counter + k)
 
 
-@njit(cache=True)
+@part
 def sights(rules: Rules, units: Units, memory: Memory, g: int, i: int, slot: int) -> bool:
     """Whether the place of a unit, dead or alive, is in agent i's field of view."""
     dx = np.float64(units.x[g, slot]) - np.float64(units.x[g, i])
@@ -50,7 +50,7 @@ def sights(rules: Rules, units: Units, memory: Memory, g: int, i: int, slot: int
     return in_view(rules, memory, g, i, rules.sight[units.kind[g, i]], dx, dy, math.sqrt(dx * dx + dy * dy))
 
 
-@njit(cache=True)
+@part
 def claim(rules: Rules, memory: Memory, g: int, i: int, e: int, used: int) -> int:
     """Agent i is the first to see enemy e; returns how many draws of this visit are used up."""
     memory.owner[g, e] = i
@@ -64,12 +64,12 @@ def claim(rules: Rules, memory: Memory, g: int, i: int, e: int, used: int) -> in
     return used
 
 
-@njit(cache=True)
+@kernel
 def see_game(rules: Rules, units: Units, memory: Memory, g: int) -> None:
     """Let the agents of game g look in ``memory.order`` and note for each the first enemy row that is not wiped."""
     used = 0
     for k in range(rules.n_agents):
-        i = memory.order[g, k]
+        i = np.int64(memory.order[g, k])
         first = 0
         if units.health[g, i] > 0 and rules.obs_starcraft:
             for e in range(rules.n_enemies):
@@ -80,7 +80,7 @@ def see_game(rules: Rules, units: Units, memory: Memory, g: int) -> None:
         memory.first_row[g, i] = first
 
 
-@njit(cache=True)
+@kernel
 def release_dead(rules: Rules, units: Units, memory: Memory, g: int) -> None:
     """After a step: the dead own nothing, and a dead enemy is nobody's; done every step, as the package does."""
     n, enemies = rules.n_agents, rules.n_enemies
@@ -96,7 +96,7 @@ def release_dead(rules: Rules, units: Units, memory: Memory, g: int) -> None:
             release_enemy(rules, memory, g, e)
 
 
-@njit(cache=True)
+@part
 def release_enemy(rules: Rules, memory: Memory, g: int, e: int) -> None:
     """Nobody has seen enemy e any more."""
     memory.owner[g, e] = -1

@@ -1,0 +1,70 @@
+"""The embedded engine behind the batched environment contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.memory import allocate_memory
+from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.types import EnvSpec, Timestep
+
+
+class SkirmishGames:
+    """B battles on the embedded engine; torch shares the engine's arrays, so tensors are valid until the next call."""
+
+    def __init__(self, spec: EnvSpec, rules: Rules, engine: Engine) -> None:
+        self.spec, self.num_envs, self.device = spec, engine.num_envs, torch.device("cpu")
+        self.rules, self.engine = rules, engine
+        out = engine.outputs
+        self._flags = {"won": out.won, "battle_won": out.won, "dead_allies": out.dead_allies}
+        self._flags["dead_enemies"] = out.dead_enemies
+        self._shared = {
+            name: torch.from_numpy(array) for name, array in out._asdict().items() if name not in self._flags
+        }
+        self._shared["avail_actions"] = self._shared.pop("avail")
+
+    def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new."""
+        chosen = np.ones(self.num_envs, bool) if mask is None else mask.cpu().numpy()
+        if seed is not None:
+            self.engine.seed = seed
+            fresh = allocate_memory(self.rules, self.num_envs)
+            for mine, new in zip(self.engine.memory, fresh, strict=True):
+                mine[chosen] = new[chosen]
+        self.engine.reset(chosen)
+        return self._timestep()
+
+    def step(self, actions: Tensor) -> Timestep:
+        """One env step with actions (B, N) i64; raises ``ValueError`` for an illegal one and then moves no game."""
+        self.engine.step(actions.cpu().numpy())
+        return self._timestep()
+
+    def _timestep(self) -> Timestep:
+        info = {name: torch.from_numpy(array).float() for name, array in self._flags.items()}
+        return Timestep(**self._shared, info=info)
+
+    def configure(self, **options: float) -> None:
+        """``ally_health``: share of their health with which all allies start, in (0, 1], from the next reset on."""
+        for name, value in options.items():
+            if name != "ally_health":
+                raise ValueError(f"The battle has no condition {name!r}; it has ally_health.")
+            if not 0 < value <= 1:
+                raise ValueError(f"ally_health must be in (0, 1], not {value}.")
+            self.engine.ally_health = float(value)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The whole battle, mid-episode, as tensors and plain numbers."""
+        return self.engine.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.engine.load_state_dict(state)
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,173 @@
+"""B games in worker processes behind the batched environment contract."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ibal_lightning.envs.workers import Shown, Worker, WorkerDied
+from ibal_lightning.types import EnvSpec, Timestep
+
+log = logging.getLogger(__name__)
+
+MAX_RESTARTS = 3  # of one game in a row, before the fault is taken for a permanent one
+NO_RESUME = "StarCraft II cannot save and restore a battle, so this environment cannot be resumed."
+
+
+class WorkerGames:
+    """B games in B worker processes, in lock-step. A worker that dies is replaced; its episode is dropped.
+
+    A dropped episode ends as truncated with reward 0 and ``info["dropped"]`` = 1, and counts in ``dropped``.
+
+    Args:
+        spec: sizes and names of the game.
+        make: builds one PyMARL-style environment inside a worker.
+        options: keyword arguments of ``make`` for each game.
+        reseed: the options for a new seed, or None if the seed cannot be changed.
+        timeout_s: seconds after which a worker that does not answer counts as dead.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        make: Callable[..., Any],
+        options: Sequence[Mapping[str, Any]],
+        *,
+        reseed: Callable[[int], Sequence[Mapping[str, Any]]] | None = None,
+        timeout_s: float = 120.0,
+    ) -> None:
+        self.spec, self.num_envs, self.device = spec, len(options), torch.device("cpu")
+        self.reseed, self.dropped = reseed, 0
+        self.workers = [Worker(make, each, timeout_s=timeout_s) for each in options]
+        b, n = self.num_envs, spec.n_agents
+        self._obs = torch.zeros(b, n, spec.obs_dim)
+        self._state = torch.zeros(b, spec.state_dim)
+        self._avail = torch.zeros(b, n, spec.n_actions, dtype=torch.bool)
+        self._reward = torch.zeros(b)
+        self._terminated = torch.zeros(b, dtype=torch.bool)
+        self._truncated = torch.zeros(b, dtype=torch.bool)
+        names = ("won", "battle_won", "dead_allies", "dead_enemies", "dropped")
+        self._info = {name: torch.zeros(b) for name in names}
+
+    def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """New episodes in the games of ``mask`` (B,); a ``seed`` restarts the processes of those games.
+
+        Raises:
+            RuntimeError: a game cannot be started.
+        """
+        chosen = list(range(self.num_envs)) if mask is None else mask.nonzero().flatten().tolist()
+        if seed is not None:
+            self._restart(chosen, seed)
+        for game in chosen:
+            self._ask(game, "reset")
+        for game in chosen:
+            self._write(game, self._first_look(game))
+        return self._timestep()
+
+    def step(self, actions: Tensor) -> Timestep:
+        """One step of the games that are not over with actions (B, N) i64; ``ValueError`` for an illegal one."""
+        running = (~(self._terminated | self._truncated)).nonzero().flatten().tolist()
+        check_legal(actions, self._avail, running)
+        self._reward.zero_()
+        for game in running:
+            self._ask(game, actions[game].tolist())
+        for game in running:
+            try:
+                shown = self.workers[game].receive()
+            except WorkerDied as death:
+                self._drop(game, str(death))
+                continue
+            self._write(game, shown)
+            if shown.over and not shown.info:  # how the genuine package reports that its game crashed
+                self._drop(game, "the game process crashed", restart=False)
+        return self._timestep()
+
+    def _ask(self, game: int, request: Any) -> None:
+        """Send a request; a worker found dead says so at the next receive."""
+        try:
+            self.workers[game].ask(request)
+        except WorkerDied as death:
+            log.warning("Game %d: %s", game, death)
+
+    def _first_look(self, game: int) -> Shown:
+        """What a reset shows, from a new process if the old one dies on it."""
+        for _ in range(MAX_RESTARTS):
+            try:
+                return self.workers[game].receive()
+            except WorkerDied as death:
+                cause = str(death)
+                log.warning("Game %d could not be reset and is restarted: %s", game, cause)
+                self.workers[game].start()
+                self._ask(game, "reset")
+        raise RuntimeError(f"Game {game} failed {MAX_RESTARTS} times in a row; the last time: {cause}")
+
+    def _drop(self, game: int, cause: str, *, restart: bool = True) -> None:
+        """End the episode of a game whose process failed."""
+        log.warning("Game %d: its episode is dropped: %s", game, cause)
+        self.dropped += 1
+        self._reward[game], self._terminated[game], self._truncated[game] = 0.0, False, True
+        for name in self._info:
+            self._info[name][game] = float(name == "dropped")
+        if restart:
+            self.workers[game].start()
+
+    def _restart(self, games: Sequence[int], seed: int) -> None:
+        if self.reseed is None:
+            raise ValueError("These games cannot be given another seed.")
+        options = self.reseed(seed)
+        for game in games:
+            self.workers[game].options = options[game]
+            self.workers[game].start()
+
+    def _write(self, game: int, shown: Shown) -> None:
+        wanted = (tuple(self._obs.shape[1:]), tuple(self._state.shape[1:]), tuple(self._avail.shape[1:]))
+        if (got := (shown.obs.shape, shown.state.shape, shown.avail.shape)) != wanted:
+            raise ValueError(f"Game {game} shows obs, state and mask of shapes {got}, expected {wanted}.")
+        self._obs[game] = torch.from_numpy(shown.obs)
+        self._state[game] = torch.from_numpy(shown.state)
+        self._avail[game] = torch.from_numpy(shown.avail)
+        cut = bool(shown.info.get("episode_limit", False))
+        self._reward[game] = shown.reward
+        self._terminated[game], self._truncated[game] = shown.over and not cut, shown.over and cut
+        for name, values in self._info.items():
+            values[game] = float(shown.info.get("battle_won" if name == "won" else name, 0.0))
+
+    def _timestep(self) -> Timestep:
+        alive = ~self._avail[:, :, 0]  # SMAC: no-op is legal for the dead alone
+        return Timestep(
+            self._obs, self._state, self._avail, alive, self._reward, self._terminated, self._truncated, self._info
+        )
+
+    def configure(self, **options: float) -> None:
+        """The genuine game offers no condition to change."""
+        if options:
+            raise ValueError(
+                f"The genuine StarCraft II environments cannot set {', '.join(options)}; use env.engine=skirmish."
+            )
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Not possible: StarCraft II cannot save a battle."""
+        raise NotImplementedError(NO_RESUME)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Not possible, see ``state_dict``."""
+        raise NotImplementedError(NO_RESUME)
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self.workers:
+            worker.close()
+
+
+def check_legal(actions: Tensor, avail: Tensor, games: Sequence[int]) -> None:
+    """Raise ``ValueError`` for the first illegal action (B, N) in ``games``: game, agent, action and what is legal."""
+    for game in games:
+        for agent, action in enumerate(actions[game].tolist()):
+            if not 0 <= action < avail.shape[-1] or not avail[game, agent, action]:
+                legal = np.flatnonzero(avail[game, agent].numpy()).tolist()
+                raise ValueError(f"Illegal action {action} of agent {agent} in game {game}; legal: {legal}")
