@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 from sys import path as sys_path
+
+from packaging.requirements import Requirement
 
 from ibal_lightning.signatures import Options, read_options
 
@@ -119,6 +121,26 @@ def options_of(offer: Offer) -> Options:
     except Exception as error:
         raise import_failure(offer, error) from error
     return {name: option for name, option in found.items() if name not in SUPPLIED[offer.group]}
+
+
+def missing_extra(offer: Offer) -> str | None:
+    """How to install what an entry point's extras (``module:Class [wandb]``) ask for; None when nothing is missing."""
+    if offer.entry is None or offer.entry.dist is None:
+        return None
+    for extra in offer.entry.extras:
+        for requirement in map(Requirement, offer.entry.dist.requires or ()):
+            wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
+            if wanted and not _installed(requirement.name):
+                return f"needs {requirement.name}: pip install '{offer.distribution}[{extra}]'"
+    return None
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def import_failure(offer: Offer, error: BaseException) -> PluginError:

@@ -30,6 +30,7 @@ from ibal_lightning.offers import (
     clash,
     config_folder,
     import_failure,
+    missing_extra,
     names,
     offers,
     options_of,
@@ -160,6 +161,9 @@ def _locate(node: DictConfig) -> tuple[Any, str]:
     if not isinstance(path, str):
         raise ValueError(f"this config node names no class (_target_): {OmegaConf.to_yaml(node).strip()}")
     offer = next((item for items in offers().values() for item in items if item.entry and item.target == path), None)
+    extra = missing_extra(offer) if offer is not None else None
+    if offer is not None and extra is not None:
+        raise PluginError(f"{offer.group}={offer.name} {extra}")
     try:
         target = get_object(path)
     except Exception as error:

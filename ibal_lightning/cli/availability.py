@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
-from ibal_lightning.offers import OWN_DISTRIBUTION, PREFIX, Offer, clash
+from ibal_lightning.offers import OWN_DISTRIBUTION, PREFIX, Offer, clash, missing_extra
 from ibal_lightning.signatures import NotStatic, module_tree
 
 OURS = "ibal_lightning"
@@ -35,6 +35,9 @@ def _problem(offer: Offer) -> str | None:
     its failure is what a user looks for here.
     """
     assert offer.entry is not None
+    extra = missing_extra(offer)
+    if extra is not None:
+        return extra
     if offer.distribution != OWN_DISTRIBUTION:
         try:
             offer.entry.load()
