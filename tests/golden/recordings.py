@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from ibal_lightning.envs.skirmish.catalogue import Scenario, smac_scenario, smacv2_scenario
 from ibal_lightning.envs.skirmish.commands import command_game
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
 from ibal_lightning.envs.skirmish.observe import look_game
 from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
-from ibal_lightning.envs.skirmish.outcome import outcome_game
+from ibal_lightning.envs.skirmish.outcome import begin_game, outcome_game
 from ibal_lightning.envs.skirmish.rules import Rules, make_rules
 from ibal_lightning.envs.skirmish.state import KINDS, Commands, Units, allocate_commands, allocate_units
+from ibal_lightning.envs.skirmish.visits import release_dead
 
 NOT_INTERFACE = ("map_name", "capability_config")  # constructor arguments that choose the scenario
 
@@ -41,6 +43,10 @@ def files_with(name: str) -> list[Path]:
 def name_of(path: Path) -> str:
     """What a test calls a recording."""
     return f"{path.parent.name}/{path.stem}"
+
+
+# Not cached on disk: numba would not notice a change of the functions called.
+compiled = njit(nogil=True, error_model="numpy", _nrt=False)
 
 
 class Recording(NamedTuple):
@@ -68,6 +74,44 @@ class Replayed(NamedTuple):
     commands: Commands
     memory: Memory
     out: Outputs
+
+
+@compiled
+def begin_records(rules: Rules, units: Units, memory: Memory, games: np.ndarray, out: Outputs) -> None:
+    for g in games:
+        begin_game(rules, units, memory, 0, g, out)
+
+
+@compiled
+def command_records(
+    rules: Rules,
+    units: Units,
+    memory: Memory,
+    games: np.ndarray,
+    actions: np.ndarray,
+    commands: Commands,
+    bad: np.ndarray,
+) -> None:
+    for g in games:
+        bad[g] = command_game(rules, units, memory, g, actions, commands)
+
+
+@compiled
+def outcome_records(rules: Rules, units: Units, memory: Memory, games: np.ndarray, out: Outputs) -> None:
+    for g in games:
+        outcome_game(rules, units, memory, g, out)
+
+
+@compiled
+def release_records(rules: Rules, units: Units, memory: Memory, games: np.ndarray) -> None:
+    for g in games:
+        release_dead(rules, units, memory, g)
+
+
+@compiled
+def look_records(rules: Rules, units: Units, memory: Memory, games: np.ndarray, out: Outputs) -> None:
+    for g in games:
+        look_game(rules, units, memory, g, out)
 
 
 @lru_cache(maxsize=2)
@@ -119,7 +163,7 @@ def recorded_memory(recording: Recording) -> Memory:
     memory = allocate_memory(rules, recording.size)
     memory.max_reward[:] = data["max_reward"]
     memory.step[:] = np.maximum(data["episode_step"] - 1, 0)
-    memory.fov[:] = data["fov_direction"] if "fov_direction" in data else [1.0, 0.0]
+    memory.fov[:] = data.get("fov_direction", [1.0, 0.0])
     looked = (data["actions"] >= 6) & (data["actions"] < rules.n_actions_no_attack)
     memory.fov[looked] = np.nan  # a look replaces the direction, whatever it was
     return memory
@@ -145,10 +189,9 @@ def replay(path: Path) -> Replayed:
     memory, out = recorded_memory(recording), allocate_outputs(rules, size)
     commands, illegal = allocate_commands(size, rules.n_agents), np.full(size, -1)
     actions = recording.data["actions"].astype(np.int64)
-    for g in np.flatnonzero(recording.later):
-        illegal[g] = command_game(rules, before, memory, g, actions, commands)
-        outcome_game(rules, now, memory, g, out)
+    later = np.flatnonzero(recording.later)
+    command_records(rules, before, memory, later, actions, commands, illegal)
+    outcome_records(rules, now, memory, later, out)
     inject_visits(recording, memory)
-    for g in range(size):
-        look_game(rules, now, memory, g, out)
+    look_records(rules, now, memory, np.arange(size), out)
     return Replayed(recording, illegal, commands, memory, out)

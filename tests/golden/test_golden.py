@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from recordings import (
     Replayed,
+    begin_records,
     files_with,
     golden_files,
     inject_visits,
     load,
+    look_records,
     name_of,
     recorded_memory,
     recorded_units,
+    release_records,
     replay,
 )
 
 from ibal_lightning.envs.skirmish.memory import allocate_memory, allocate_outputs
-from ibal_lightning.envs.skirmish.observe import look_game
-from ibal_lightning.envs.skirmish.outcome import begin_game
 from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE
-from ibal_lightning.envs.skirmish.visits import release_dead
 
 TOLERANCE = 1e-5
 FILES = golden_files()
@@ -127,8 +127,7 @@ def test_sightings_from_one_step_to_the_next(path: Path) -> None:
     units = recorded_units(recording, before=False)
     follows = np.flatnonzero((np.diff(data["t"]) == 1) & (np.diff(data["episode"]) == 0)) + 1
     memory.seen[follows], memory.owner[follows] = data["seen_after"][follows - 1], data["seen_owner_after"][follows - 1]
-    for g in follows:
-        release_dead(recording.rules, units, memory, g)
+    release_records(recording.rules, units, memory, follows)
     np.testing.assert_array_equal(memory.seen[follows], data["seen_before"][follows])
     np.testing.assert_array_equal(memory.owner[follows], data["seen_owner_before"][follows])
 
@@ -141,8 +140,7 @@ def test_second_look_after_reset(path: Path) -> None:
     inject_visits(recording, memory)
     memory.seen[:], memory.owner[:] = data["seen_after"], data["seen_owner_after"]
     starts = np.flatnonzero(data["t"] == 0)
-    for g in starts:
-        look_game(recording.rules, recorded_units(recording, before=False), memory, g, out)
+    look_records(recording.rules, recorded_units(recording, before=False), memory, starts, out)
     np.testing.assert_allclose(out.obs[starts], data["obs_repeat_t0"], rtol=0, atol=TOLERANCE)
 
 
@@ -155,9 +153,8 @@ def test_max_reward_is_fixed_by_the_first_episode(path: Path) -> None:
     resets = 2 if "reset() called twice" in recording.meta["note"] else 1
     if rules.second and resets == 2:
         return  # its first reset drew a team that was not recorded
-    for _ in range(resets):
-        begin_game(rules, units, memory, 0, first, out)
+    begin_records(rules, units, memory, np.full(resets, first), out)
     assert memory.max_reward[first] == pytest.approx(float(data["max_reward"]), abs=1e-6)
     memory.played[first] = True
-    begin_game(rules, units, memory, 0, first, out)
+    begin_records(rules, units, memory, np.array([first]), out)
     assert memory.max_reward[first] == pytest.approx(float(data["max_reward"]), abs=1e-6)

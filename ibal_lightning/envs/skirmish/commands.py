@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import in_reach, is_healer, is_legal, target_slot
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rng import uniform
@@ -14,7 +14,7 @@ from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE, NO_COMMAND, S
 from ibal_lightning.envs.skirmish.visits import first_counter
 
 
-@kernel
+@part
 def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64]) -> int:
     """The first agent of game g whose action (B, n) genuine SMAC would assert on, or -1. Changes nothing."""
     for i in range(rules.n_agents):
@@ -23,7 +23,7 @@ def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: ND
     return -1
 
 
-@kernel
+@part
 def command_game(
     rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64], commands: Commands
 ) -> int:
@@ -74,7 +74,7 @@ def command_target(rules: Rules, units: Units, memory: Memory, g: int, i: int, t
     if rules.second and not in_reach(rules, units, memory, g, i, target_slot(rules, units, g, i, target)):
         return
     if rules.stochastic_attack:
-        spent = first_counter(rules, np.int64(memory.step[g]) + 1, 0) - rules.n_agents + i
+        spent = first_counter(rules, memory.step[g] + 1, 0) - rules.n_agents + i
         if uniform(np.uint64(memory.key[g]), spent) > memory.attack_probability[g, i]:
             return
     commands.ability[g, i] = HEAL if is_healer(rules, units, g, i) else ATTACK

@@ -18,14 +18,14 @@ class Memory(NamedTuple):
 
     key: NDArray[np.int64]  # (B,) bits of the OBSERVE stream of the current episode
     episode: NDArray[np.int64]  # (B,) index of the current episode, advanced by the engine before it spawns
-    step: NDArray[np.int32]  # (B,) steps played in this episode
+    step: NDArray[np.int64]  # (B,) steps played in this episode
     played: NDArray[np.bool_]  # (B,) an episode of this game has come to its end: max_reward is fixed
     max_reward: NDArray[np.float64]  # (B,) what reward_scale divides by
     last_actions: NDArray[np.int64]  # (B, n) executed in the last step, -1 after a reset
     fov: NDArray[np.float64]  # (B, n, 2) viewing direction (conic_fov)
     seen: NDArray[np.bool_]  # (B, E, n) SMACv2: enemy e may be shown to agent i
     owner: NDArray[np.int16]  # (B, E) SMACv2: agent that saw enemy e first, -1 nobody
-    order: NDArray[np.int16]  # (B, n) SMACv2: in this order the agents look
+    order: NDArray[np.int64]  # (B, n) SMACv2: in this order the agents look
     draws: NDArray[np.float64]  # (B, E*(n-1)) uniforms that decide who else sees an enemy; unused if none can matter
     first_row: NDArray[np.int16]  # (B, n) enemy rows below this one are wiped (0 in SMAC)
     attack_probability: NDArray[np.float64]  # (B, n) capability "attack"; ones without it
@@ -54,14 +54,14 @@ def allocate_memory(rules: Rules, num_envs: int) -> Memory:
     return Memory(
         key=np.zeros(b, np.int64),
         episode=np.full(b, -1, np.int64),
-        step=np.zeros(b, np.int32),
+        step=np.zeros(b, np.int64),
         played=np.zeros(b, np.bool_),
         max_reward=np.full(b, base, np.float64),
         last_actions=np.full((b, n), -1, np.int64),
         fov=np.zeros((b, n, 2), np.float64),
         seen=np.zeros((b, e, n), np.bool_),
         owner=np.full((b, e), -1, np.int16),
-        order=np.tile(np.arange(n, dtype=np.int16), (b, 1)),
+        order=np.tile(np.arange(n), (b, 1)),
         draws=np.zeros((b, e * (n - 1) if 0 < rules.prob_obs_enemy < 1 else 0), np.float64),
         first_row=np.zeros((b, n), np.int16),
         attack_probability=np.ones((b, n), np.float64),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
 from ibal_lightning.envs.skirmish.rng import OBSERVE, stream_key, uniform
 from ibal_lightning.envs.skirmish.rules import MEDIVAC, Rules
@@ -19,7 +19,7 @@ LOST, GOES_ON, WON, DRAWN = -1, 0, 1, 2
 EPISODE_DRAWS = 1 << 40  # counters from here on belong to what is drawn once an episode
 
 
-@kernel
+@part
 def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, out: Outputs) -> None:
     """Start the bookkeeping of an episode after its units have been placed; ``memory.episode[g]`` is already set.
 
@@ -67,7 +67,7 @@ def draw_capabilities(rules: Rules, memory: Memory, g: int) -> None:
                 memory.enemy_hidden[g, i, e] = draw >= rules.mask_keep
 
 
-@kernel
+@part
 def outcome_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """After a step: count it, pay the reward, tell whether the battle is over, forget the dead.
 

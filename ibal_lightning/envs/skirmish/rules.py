@@ -7,6 +7,7 @@ Tables are indexed by unit kind in the order of ``state.KINDS``. Sources: the ge
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -178,7 +179,7 @@ def _sizes(scenario: Scenario, options: Options) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(values: dict[str, float], default: float) -> NDArray[np.float64]:
+def _table(values: Mapping[str, float], default: float) -> NDArray[np.float64]:
     return np.array([values.get(kind, default) for kind in KINDS], np.float64)
 
 

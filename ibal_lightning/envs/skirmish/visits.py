@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import in_view
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rng import uniform
@@ -33,7 +33,7 @@ def first_counter(rules: Rules, step: int, visit: int) -> int:
 def draw_visits(rules: Rules, memory: Memory, g: int, visit: int) -> None:
     """Shuffle the order in which the agents of game g look, and draw the uniforms that sightings may need."""
     key = np.uint64(memory.key[g])
-    counter = first_counter(rules, np.int64(memory.step[g]), visit)
+    counter = first_counter(rules, memory.step[g], visit)
     for i in range(rules.n_agents - 1, 0, -1):
         j = int(uniform(key, counter) * (i + 1))
         counter += 1
@@ -64,12 +64,12 @@ def claim(rules: Rules, memory: Memory, g: int, i: int, e: int, used: int) -> in
     return used
 
 
-@kernel
+@part
 def see_game(rules: Rules, units: Units, memory: Memory, g: int) -> None:
     """Let the agents of game g look in ``memory.order`` and note for each the first enemy row that is not wiped."""
     used = 0
     for k in range(rules.n_agents):
-        i = np.int64(memory.order[g, k])
+        i = memory.order[g, k]
         first = 0
         if units.health[g, i] > 0 and rules.obs_starcraft:
             for e in range(rules.n_enemies):
@@ -80,7 +80,7 @@ def see_game(rules: Rules, units: Units, memory: Memory, g: int) -> None:
         memory.first_row[g, i] = first
 
 
-@kernel
+@part
 def release_dead(rules: Rules, units: Units, memory: Memory, g: int) -> None:
     """After a step: the dead own nothing, and a dead enemy is nobody's; done every step, as the package does."""
     n, enemies = rules.n_agents, rules.n_enemies
