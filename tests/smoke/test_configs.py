@@ -1,0 +1,100 @@
+"""Every choice that any installed distribution offers composes, and what it composes to can be built."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize
+from omegaconf import DictConfig, OmegaConf
+
+from ibal_lightning import plugins
+from ibal_lightning.attack import Threat
+from ibal_lightning.cli.app import main, prepare, verbs
+from ibal_lightning.cli.availability import availability
+from ibal_lightning.cli.list import PLUMBING
+from ibal_lightning.env import Env
+from ibal_lightning.offers import SUPPLIED, config_folder, names, offers
+from ibal_lightning.types import EnvSpec
+
+CONFIGS = config_folder("ibal_lightning")
+assert CONFIGS is not None
+USABLE = [key for key, items in sorted(offers().items()) if availability(items)[0]]
+CHOICES = [(group, name) for group, name in USABLE if group.split("/")[0] not in PLUMBING]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config of ``train``."""
+    prepare()
+    with initialize(config_path=None, version_base="1.3"):
+        return compose(config_name="train", overrides=list(overrides))
+
+
+@pytest.fixture(scope="module")
+def spec() -> EnvSpec:
+    """Sizes of a small game of three players."""
+    env = plugins.choice("env", "lbf")
+    env.task = "Foraging-5x5-3p-1f-v3"
+    return plugins.build(env, num_envs=1, seed=0).spec
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda word: word)
+def test_every_choice_composes_into_the_main_job(group: str, name: str) -> None:
+    config = composed(f"{group}={name}")
+    if group in SUPPLIED:
+        missing = OmegaConf.missing_keys(config[group])
+        assert not missing, f"{group}={name} alone does not run: {missing} have no default"
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "env"])
+def test_every_env_builds(name: str) -> None:
+    env = plugins.build(plugins.choice("env", name), num_envs=2, seed=0)
+    assert isinstance(env, Env)
+    assert env.num_envs == 2
+    env.close()
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "backbone"])
+def test_every_backbone_builds(name: str, spec: EnvSpec) -> None:
+    backbone = plugins.build(plugins.choice("backbone", name), spec)
+    assert backbone.initial_hidden(2).shape[:2] == (2, spec.n_agents)
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "attack"])
+def test_every_attack_builds(name: str, spec: EnvSpec) -> None:
+    attack = plugins.build(plugins.choice("attack", name), spec, Threat())
+    assert attack.spec is spec
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "regularizer"])
+def test_every_regularizer_builds(name: str, spec: EnvSpec) -> None:
+    assert plugins.build(plugins.choice("regularizer", name), spec).spec is spec
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "logger"])
+def test_every_logger_builds(name: str, tmp_path: Path) -> None:
+    logger = plugins.build(plugins.choice("logger", name)[name], save_dir=str(tmp_path))
+    logger.log_metrics({"x": 1.0}, step=1)
+
+
+def test_the_command_line_overrules_the_method() -> None:
+    assert composed("method=ibal", "attack=dis_2").attack.count == 2
+    assert composed("method=random_obs").attack["_target_"].endswith("RandomObs")
+
+
+def test_list_shows_what_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    for group, name in offers():
+        if group.split("/")[0] not in PLUMBING:
+            assert re.search(rf"\b{re.escape(name)}\b", said), f"{group}={name} is not listed"
+
+
+def test_files_entry_points_and_choices_agree() -> None:
+    files = {(path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml")}
+    assert files <= set(offers())
+    for group in SUPPLIED:
+        assert {name for found, name in files if found == group} <= set(names(group))
+    commands = {path.stem for path in (Path(plugins.__file__).parent / "cli").glob("*.py")}
+    assert {verb.replace("-", "_") for verb in verbs()} <= commands
