@@ -83,7 +83,7 @@ class Scenario:
 
 
 @cache
-def load_facts(name: Literal["maps", "units", "lotv"]) -> dict[str, Any]:
+def load_facts(name: Literal["maps", "units", "lotv", "fitted_spawns"]) -> dict[str, Any]:
     """The parsed JSON data file of that name; not to be changed by the caller."""
     text = resources.files("ibal_lightning.envs.skirmish").joinpath(f"data/{name}.json").read_text("utf-8")
     return json.loads(text)

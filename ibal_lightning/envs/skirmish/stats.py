@@ -1,4 +1,4 @@
-"""Numbers of the unit kinds as arrays in the order of ``state.KINDS``: Liberty data, or Legacy of the Void's.
+"""Numbers of the unit kinds as one table in the order of ``state.KINDS``: Liberty data, or Legacy of the Void's.
 
 Unit: map units, game loops (1/16 data second, ENGINE_RULES rule 1), hit points. Source: ``data/units.json``
 (Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``.
@@ -6,7 +6,7 @@ Unit: map units, game loops (1/16 data second, ENGINE_RULES rule 1), hit points.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,41 +20,44 @@ POINT, LINE, BLAST = 0, 1, 2  # shapes of a hit
 STATS = ("liberty", "lotv")
 
 
-class Stats(NamedTuple):
-    """Constants of every kind, all (K,) float64 unless said otherwise."""
-
-    health: NDArray[np.float64]
-    shield: NDArray[np.float64]
-    armor: NDArray[np.float64]
-    speed: NDArray[np.float64]  # map units a loop
-    radius: NDArray[np.float64]  # ranges are measured between edges
-    separation: NDArray[np.float64]  # radius at which idle units of one side keep apart
-    inner: NDArray[np.float64]  # radius at which moving units are blocked
-    layer: NDArray[np.int8]  # GROUND, STRIDER or AIR
-    health_regen: NDArray[np.float64]  # a loop
-    shield_regen: NDArray[np.float64]
-    shield_delay: NDArray[np.float64]  # loops without damage before shields regenerate
-    energy: NDArray[np.float64]  # at the start
-    energy_max: NDArray[np.float64]
-    energy_regen: NDArray[np.float64]
-    heal_rate: NDArray[np.float64]  # hit points a loop, 0 for non-healers
-    heal_cost: NDArray[np.float64]  # energy a hit point
-    heal_range: NDArray[np.float64]
-    heal_scan: NDArray[np.float64]
-    healable: NDArray[np.bool_]  # biological and no structure
-    attacks: NDArray[np.int8]  # hits a shot, 0 for unarmed kinds
-    hit_gap: NDArray[np.float64]  # loops between the first hit and the second; for LINE the sweep
-    range: NDArray[np.float64]
-    slop: NDArray[np.float64]  # how much further the target may be when the shot falls
-    scan: NDArray[np.float64]
-    period: NDArray[np.float64]
-    windup: NDArray[np.float64]  # damage point
-    backswing: NDArray[np.float64]
-    missile: NDArray[np.float64]  # map units a loop, 0 for instant
-    shape: NDArray[np.int8]  # POINT, LINE or BLAST
-    splash: NDArray[np.float64]  # BLAST radius
-    damage: NDArray[np.float64]  # (K, K) [shooter, victim] of one hit before armour
-    can_hit: NDArray[np.bool_]  # (K, K) [shooter, victim]
+# What is constant of one kind; a table of them is (K,) in the order of KINDS.
+KIND = np.dtype(
+    [
+        ("health", np.float64),
+        ("shield", np.float64),
+        ("armor", np.float64),
+        ("speed", np.float64),  # map units a loop
+        ("radius", np.float64),  # ranges are measured between edges
+        ("separation", np.float64),  # radius at which idle units of one side keep apart
+        ("inner", np.float64),  # radius at which moving units are blocked
+        ("health_regen", np.float64),  # a loop
+        ("shield_regen", np.float64),
+        ("shield_delay", np.float64),  # loops without damage before shields regenerate
+        ("energy", np.float64),  # at the start
+        ("energy_max", np.float64),
+        ("energy_regen", np.float64),
+        ("heal_rate", np.float64),  # hit points a loop, 0 for non-healers
+        ("heal_cost", np.float64),  # energy a hit point
+        ("heal_range", np.float64),
+        ("heal_scan", np.float64),
+        ("hit_gap", np.float64),  # loops between the first hit and the second; of a LINE, the sweep's
+        ("range", np.float64),
+        ("slop", np.float64),  # how much further the target may be when the shot falls
+        ("scan", np.float64),
+        ("period", np.float64),
+        ("windup", np.float64),  # damage point
+        ("backswing", np.float64),
+        ("missile", np.float64),  # map units a loop, 0 for instant
+        ("splash", np.float64),  # radius of a BLAST
+        ("damage", np.float64, (len(KINDS),)),  # of one hit on each kind, before armour
+        ("can_hit", np.int8, (len(KINDS),)),  # 0 or 1
+        ("healable", np.bool_),  # biological and no structure
+        ("layer", np.int8),  # GROUND, STRIDER or AIR
+        ("attacks", np.int8),  # hits a shot, 0 for unarmed kinds
+        ("shape", np.int8),  # POINT, LINE or BLAST
+    ],
+    align=True,
+)
 
 
 MISSILE_SPEEDS = {
@@ -66,8 +69,8 @@ ZEALOT_SECOND_HIT = 0.28  # data seconds, units.json "delivery"
 COLOSSUS_SWEEP = 0.375  # data seconds from the shot to the hit on the main target, units.json "delivery"
 
 
-def load_stats(version: str = "liberty") -> Stats:
-    """Stats of game data ``version``: liberty (what the maps depend on) or lotv (Legacy of the Void 4.10).
+def load_stats(version: str = "liberty") -> NDArray[np.void]:
+    """(K,) KIND records of game data ``version``: liberty (what the maps depend on) or lotv (Legacy of the Void 4.10).
 
     Raises:
         ValueError: another version.
@@ -75,7 +78,10 @@ def load_stats(version: str = "liberty") -> Stats:
     if version not in STATS:
         raise ValueError(f"Unknown unit stats {version!r}: {nearest_names(version, STATS)}")
     facts = [unit_facts(kind, version) for kind in KINDS]
-    return Stats(**body_stats(facts), **ability_stats(facts), **weapon_stats(facts))
+    table = np.zeros(len(KINDS), KIND)
+    for name, values in (body_stats(facts) | ability_stats(facts) | weapon_stats(facts)).items():
+        table[name] = values
+    return table
 
 
 def unit_facts(kind: str, version: str) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""One env step of one game: eight game loops of timers, hits, acts and overlap removal (ENGINE_RULES rules 1 to 3)."""
+
+from __future__ import annotations
+
+from ibal_lightning.envs.skirmish.battle import ADVANCING, IDLE, MOVING, NOBODY, Fighters, World
+from ibal_lightning.envs.skirmish.combat import fight, land_hits
+from ibal_lightning.envs.skirmish.damage import settle_blasts
+from ibal_lightning.envs.skirmish.healing import heal, patient
+from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.movement import ARRIVED, has_arrived, separate, walk
+from ibal_lightning.envs.skirmish.orders import give_orders
+from ibal_lightning.envs.skirmish.state import Commands, Units
+from ibal_lightning.envs.skirmish.targeting import choose_target
+
+LOOPS_PER_STEP = 8  # step_mul of both packages
+SEPARATION_PASSES = 2  # rule 3d
+AT_THE_POINT = 0.2  # rule 6: an advancing unit stays this close to its point
+
+
+@part
+def run_timers(w: World, f: Fighters, i: int) -> None:
+    """Cooldown, backswing, shields, energy and zerg regeneration of unit i advance by one loop (rules 3a, 17)."""
+    kind = f[i].kind
+    f[i].cooldown = max(f[i].cooldown - 1.0, 0.0)
+    f[i].backswing = max(f[i].backswing - 1.0, 0.0)
+    f[i].fighting = False
+    f[i].healed = False
+    if w.kinds[kind].shield_regen > 0:
+        f[i].quiet += 1.0
+        if f[i].quiet > w.kinds[kind].shield_delay:
+            f[i].shield = min(w.kinds[kind].shield, f[i].shield + w.kinds[kind].shield_regen)
+    if w.kinds[kind].health_regen > 0:
+        f[i].health = min(w.kinds[f[i].kind].health, f[i].health + w.kinds[kind].health_regen)
+    if w.kinds[kind].energy_max > 0:
+        f[i].energy = min(w.kinds[kind].energy_max, f[i].energy + w.kinds[kind].energy_regen)
+
+
+@part
+def follow_order(w: World, f: Fighters, i: int) -> None:
+    """Unit i has nobody to fight: it walks where its order says, or stays."""
+    order = f[i].order
+    if order != MOVING and order != ADVANCING:
+        return
+    if has_arrived(w, f, i, ARRIVED if order == MOVING else AT_THE_POINT):
+        f[i].order = IDLE
+    elif f[i].backswing <= 0:
+        walk(w, f, i, f[i].order_x, f[i].order_y)
+
+
+@part
+def act(w: World, f: Fighters, i: int) -> None:
+    """Unit i chooses whom to fight or heal, and shoots, walks or stays (rule 3c)."""
+    if f[i].health <= 0:
+        return
+    if w.kinds[f[i].kind].heal_rate > 0:
+        target = patient(w, f, i)
+        f[i].target = target
+        if target != NOBODY:
+            heal(w, f, i, target)
+    else:
+        target = choose_target(w, f, i)
+        fight(w, f, i, target)
+        settle_blasts(w, f)
+    if target == NOBODY:
+        follow_order(w, f, i)
+
+
+@kernel
+def run_loop(w: World, f: Fighters) -> None:
+    """One game loop of game g (rule 3)."""
+    for i in range(w.n_units):
+        if f[i].health > 0:
+            run_timers(w, f, i)
+    for i in range(w.n_units):
+        land_hits(w, f, i)
+    settle_blasts(w, f)
+    start = w.n_agents if w.switches.enemies_first else 0
+    for k in range(w.n_units):
+        i = start + k
+        act(w, f, i if i < w.n_units else i - w.n_units)
+    if w.switches.separation:
+        separate(w, f, SEPARATION_PASSES)
+
+
+@kernel
+def report(w: World, f: Fighters, units: Units, g: int) -> None:
+    """Show game g to the interface; what died keeps the values of its last report, as in the genuine packages."""
+    for i in range(w.n_units):
+        units.prev_health[g, i], units.prev_shield[g, i] = units.health[g, i], units.shield[g, i]
+        units.health[g, i] = f[i].health
+        if f[i].health > 0:
+            units.x[g, i], units.y[g, i] = f[i].x, f[i].y
+            units.shield[g, i], units.energy[g, i] = f[i].shield, f[i].energy
+            units.cooldown[g, i] = f[i].cooldown
+
+
+@kernel
+def advance_game(w: World, f: Fighters, units: Units, g: int, commands: Commands) -> None:
+    """Play one env step of game g with the agents' commands and report it (rules 1 and 2)."""
+    give_orders(w, f, g, commands)
+    for _ in range(LOOPS_PER_STEP):
+        run_loop(w, f)
+    report(w, f, units, g)

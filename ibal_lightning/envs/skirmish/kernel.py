@@ -1,0 +1,38 @@
+"""How the battle's functions are compiled, and how old compilations are noticed.
+
+Scalar functions that touch one game: no allocation, no Python objects, no threads inside, so that threads can run
+them side by side without the interpreter's lock and the same source can be compiled for a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from numba import njit
+
+STAMP = "skirmish-kernels.sha256"
+
+# A function called once a game step or more rarely.
+kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+# A part of one: always inlined, because a call would copy every array header it is given.
+part = njit(cache=True, nogil=True, error_model="numpy", forceinline=True, _nrt=False)
+
+
+def drop_stale_kernels(folder: Path) -> None:
+    """Delete the compilations below ``folder`` if a source there has changed since they were made.
+
+    Numba looks only at the file of the compiled function, not at the files of the functions it calls.
+    """
+    sources = sorted(folder.glob("*.py"))
+    stamp = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    cache = folder / "__pycache__"
+    with contextlib.suppress(OSError):  # a read-only installation keeps what it was shipped with
+        cache.mkdir(exist_ok=True)
+        note = cache / STAMP
+        if note.exists() and note.read_text() == stamp:
+            return
+        for old in [*cache.glob("*.nbi"), *cache.glob("*.nbc")]:
+            old.unlink(missing_ok=True)
+        note.write_text(stamp)

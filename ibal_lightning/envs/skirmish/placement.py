@@ -1,0 +1,158 @@
+"""Where units stand at the start: the lattice rule, fitted positions, and SMACv2's drawn positions.
+
+Sources: ENGINE_RULES rules 19 and 21; SMAC.md section 2 (SMACv2 position distributions).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, World
+from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, load_facts, nearest_names
+from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.movement import is_ground
+from ibal_lightning.envs.skirmish.rng import uniform
+from ibal_lightning.envs.skirmish.state import KINDS
+
+PITCH = 0.25  # of the lattice, rule 21
+LATTICE_REACH = 12.0  # map units searched around a point: room for 64 zerglings, and for 43 colossi
+MAX_GROUPS = 4  # of SMACv2's surrounded start
+CENTRE, SHIFT = MAP_CELLS / 2, 2.0  # its group points lie between a corner and the centre shifted along a diagonal
+SPAWNS = ("lattice", "fitted")
+
+
+def starting_fighters(w: World, scenario: Scenario, spawn: str) -> Fighters:
+    """(U,) fighters in creation order, allies first, where every episode of fixed teams creates them.
+
+    Kinds and positions are all that is set, and nothing where teams are drawn.
+
+    Raises:
+        ValueError: another rule than lattice (rule 21) or fitted (rule 19), or no fitted positions for this map.
+    """
+    if spawn not in SPAWNS:
+        raise ValueError(f"Unknown spawn {spawn!r}: {nearest_names(spawn, SPAWNS)}")
+    f = np.zeros(scenario.n_units, FIGHTER)
+    if spawn == "fitted":
+        fit = fitted_spawn(scenario)
+        f["x"], f["y"] = fit["x"], fit["y"]
+    groups = [*scenario.ally_groups, *scenario.enemy_groups]
+    if groups:
+        f["kind"] = [group.kind for group in groups for _ in range(group.count)]
+    if groups and spawn == "lattice":
+        f["x"] = [group.x for group in groups for _ in range(group.count)]
+        f["y"] = [group.y for group in groups for _ in range(group.count)]
+        settle(w, f, lattice_offsets())
+    return f
+
+
+def fitted_spawn(scenario: Scenario) -> dict[str, Any]:
+    """Positions that the study inferred for four maps: x and y (U,) in creation order, and loops walked before.
+
+    Raises:
+        ValueError: a map without fitted positions.
+    """
+    fits = load_facts("fitted_spawns")["maps"]
+    if scenario.name not in fits:
+        raise ValueError(f"spawn=fitted has no positions for {scenario.name!r}: use spawn=lattice. Fitted: {[*fits]}")
+    x, y = [], []
+    for side, groups in (("ally", scenario.ally_groups), ("enemy", scenario.enemy_groups)):
+        for group in groups:
+            for dx, dy in fits[scenario.name][side][KINDS[group.kind]]:
+                x.append(group.x + dx)
+                y.append(group.y + dy)
+    return {"x": x, "y": y, "initial_loops": fits[scenario.name]["initial_loops"]}
+
+
+def lattice_offsets() -> NDArray[np.float64]:
+    """(M, 2) points of a square lattice of ``PITCH`` by distance from the origin, ties by smaller x, then y."""
+    steps = np.arange(-LATTICE_REACH, LATTICE_REACH + PITCH, PITCH)
+    x, y = (axis.reshape(-1) for axis in np.meshgrid(steps, steps, indexing="ij"))
+    squared = x * x + y * y
+    order = np.lexsort((y, x, squared))
+    order = order[squared[order] <= LATTICE_REACH**2]
+    return np.ascontiguousarray(np.stack([x[order], y[order]], axis=1))
+
+
+@part
+def stands_clear(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
+    """Whether unit i fits at (x, y) beside the units placed before it, separation radii touching (rule 21)."""
+    kind = f[i].kind
+    if not is_ground(w, w.kinds[kind].layer, x, y):
+        return False
+    for j in range(i):
+        reach = w.kinds[kind].separation + w.kinds[f[j].kind].separation
+        dx, dy = f[j].x - x, f[j].y - y
+        if dx * dx + dy * dy < reach * reach and w.kinds[f[j].kind].layer == w.kinds[kind].layer:
+            return False
+    return True
+
+
+@kernel
+def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> None:
+    """Move each unit, in creation order, to the free lattice point nearest to where it was asked to stand."""
+    for i in range(w.n_units):
+        wanted_x, wanted_y = f[i].x, f[i].y
+        for k in range(offsets.shape[0]):
+            x, y = np.float32(wanted_x + offsets[k, 0]), np.float32(wanted_y + offsets[k, 1])
+            if stands_clear(w, f, i, x, y):
+                f[i].x, f[i].y = x, y
+                break
+
+
+@kernel
+def draw_reflected(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
+    """SMACv2 "reflect": allies anywhere in the western half, enemies their mirror images, surplus in the east."""
+    n = w.n_agents
+    for i in range(n):
+        f[i].x = uniform(key, counter) * (CENTRE - 1)
+        f[i].y = uniform(key, counter + 1) * MAP_CELLS
+        counter += 2
+    for i in range(n, w.n_units):
+        if i - n < n:
+            f[i].x, f[i].y = MAP_CELLS - f[i - n].x, f[i - n].y
+        else:
+            f[i].x = CENTRE + uniform(key, counter) * CENTRE
+            f[i].y = uniform(key, counter + 1) * MAP_CELLS
+            counter += 2
+    return counter
+
+
+@part
+def nth_unused(used: int, n: int) -> int:
+    """The n-th (from 0) of the four diagonals whose bit in ``used`` is not set."""
+    for diagonal in range(MAX_GROUPS):
+        if not used >> diagonal & 1:
+            if n == 0:
+                return diagonal
+            n -= 1
+    return 0
+
+
+@part
+def diagonal_of(key: np.uint64, counter: int, group: int) -> int:
+    """The diagonal of a group: the first four draws from ``counter`` on deal four different ones."""
+    used, diagonal = 0, 0
+    for k in range(group + 1):
+        diagonal = nth_unused(used, int(uniform(key, counter + k) * (MAX_GROUPS - k)))
+        used |= 1 << diagonal
+    return diagonal
+
+
+@kernel
+def draw_surrounded(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
+    """SMACv2 "surrounded": allies at the centre, enemies in 1 to 4 groups on diagonals between it and the corners."""
+    n_groups = 1 + int(uniform(key, counter) * MAX_GROUPS)
+    for i in range(w.n_agents):
+        f[i].x, f[i].y = CENTRE, CENTRE
+    first = counter + 1 + 2 * MAX_GROUPS
+    for i in range(w.n_agents, w.n_units):
+        group = int(uniform(key, first + i - w.n_agents) * n_groups)
+        near = uniform(key, counter + 1 + group)
+        diagonal = diagonal_of(key, counter + 1 + MAX_GROUPS, group)
+        east, north = diagonal & 1, diagonal >> 1
+        f[i].x = near * (CENTRE + SHIFT * (2 * east - 1)) + (1 - near) * MAP_CELLS * east
+        f[i].y = near * (CENTRE + SHIFT * (2 * north - 1)) + (1 - near) * MAP_CELLS * north
+    return first + w.n_units - w.n_agents

@@ -1,0 +1,157 @@
+"""How an episode of a game starts (ENGINE_RULES rules 4, 5, 19 to 21; SMAC.md section 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighters, World
+from ibal_lightning.envs.skirmish.dynamics import report, run_loop
+from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.orders import advance_to
+from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
+from ibal_lightning.envs.skirmish.rng import COMBAT, SPAWN, mix, stream_key, uniform
+from ibal_lightning.envs.skirmish.state import Units
+
+
+class EpisodeName(NamedTuple):
+    """What an episode's random streams depend on."""
+
+    seed: int
+    game: int
+    episode: int
+
+
+POINT_DRAW = 1 << 40  # counter of the SPAWN stream that chooses the point enemies advance to
+
+
+@part
+def pick_kind(w: World, draw: float) -> int:
+    """Index into the team's kinds of a uniform draw."""
+    choice = 0
+    while choice < TEAM_KINDS - 1 and draw >= w.team_share[choice]:
+        choice += 1
+    return choice
+
+
+@kernel
+def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, last: int) -> int:
+    """Draw the kinds of units first..last-1 by weight, again while all are exceptions; returns the next counter."""
+    while True:
+        plain = first == last
+        for i in range(first, last):
+            choice = pick_kind(w, uniform(key, counter))
+            counter += 1
+            f[i].kind = w.team_kind[choice]
+            plain |= w.team_exception[choice] == 0
+        if plain:
+            return counter
+
+
+@kernel
+def draw_battle(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
+    """SMACv2's teams (the enemy's is a copy, any surplus a second draw) and positions."""
+    n = w.n_agents
+    counter = draw_team(w, f, key, counter, 0, n)
+    for i in range(n, min(2 * n, w.n_units)):
+        f[i].kind = f[i - n].kind
+    counter = draw_team(w, f, key, counter, min(2 * n, w.n_units), w.n_units)
+    counter += 1
+    if uniform(key, counter - 1) > w.surrounded:
+        return draw_surrounded(w, f, key, counter)
+    return draw_reflected(w, f, key, counter)
+
+
+@part
+def swap_places(w: World, f: Fighters, i: int, j: int) -> None:
+    """Exchange kind and position of two units."""
+    f[i].kind, f[j].kind = f[j].kind, f[i].kind
+    f[i].x, f[j].x = f[j].x, f[i].x
+    f[i].y, f[j].y = f[j].y, f[i].y
+
+
+@part
+def precedes(w: World, f: Fighters, i: int, j: int) -> bool:
+    """Whether unit i comes before unit j by (kind, x, y), the order of the agents' ids (rule 5)."""
+    if f[i].kind != f[j].kind:
+        return f[i].kind < f[j].kind
+    if f[i].x != f[j].x:
+        return f[i].x < f[j].x
+    return f[i].y < f[j].y
+
+
+@kernel
+def number_units(w: World, f: Fighters, key: np.uint64, counter: int) -> None:
+    """Sort the allies into agent ids (rule 5) and deal the enemies to random slots (rule 4)."""
+    for i in range(1, w.n_agents):
+        j = i
+        while j > 0 and precedes(w, f, j, j - 1):
+            swap_places(w, f, j, j - 1)
+            j -= 1
+    for k in range(w.n_units - w.n_agents - 1, 0, -1):
+        other = int(uniform(key, counter + k) * (k + 1))
+        swap_places(w, f, w.n_agents + k, w.n_agents + other)
+
+
+@kernel
+def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
+    """Give unit i the full life of its kind and nothing to do; it looks south, as triggers create units (inferred)."""
+    kind = f[i].kind
+    f[i].health, f[i].shield, f[i].energy = w.kinds[kind].health, w.kinds[kind].shield, w.kinds[kind].energy
+    f[i].cooldown, f[i].windup, f[i].backswing, f[i].hit_timer = 0.0, 0.0, 0.0, 0.0
+    f[i].order, f[i].order_target, f[i].target, f[i].hit_target = IDLE, NOBODY, NOBODY, NOBODY
+    f[i].face_x, f[i].face_y, f[i].side = 0.0, -1.0, 1
+    f[i].quiet, f[i].attackers = w.kinds[kind].shield_delay, 0
+    f[i].fighting, f[i].healed, f[i].exploding = False, False, False
+    f[i].key, f[i].draws = mix(key ^ np.uint64(i)), 0
+
+
+@kernel
+def place_units(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float64], key: np.uint64) -> None:
+    """Kinds and positions of all units: drawn (SMACv2) or those of ``start``, then agent ids and enemy slots."""
+    counter = 0
+    if w.drawn:
+        counter = draw_battle(w, f, key, counter)
+        settle(w, f, offsets)
+    else:
+        for i in range(w.n_units):
+            f[i].kind, f[i].x, f[i].y = start[i].kind, start[i].x, start[i].y
+    number_units(w, f, key, counter)
+
+
+@kernel
+def give_first_orders(w: World, f: Fighters, key: np.uint64) -> None:
+    """The order that the map gives its enemies at their creation (SMAC.md section 3)."""
+    if not w.advance:
+        return
+    way = uniform(key, POINT_DRAW)
+    x, y = w.start_x + (w.end_x - w.start_x) * way, w.start_y + (w.end_y - w.start_y) * way
+    for i in range(w.n_agents, w.n_units):
+        advance_to(w, f, i, x, y)
+
+
+@kernel
+def start_game(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float64], name: EpisodeName) -> None:
+    """Begin an episode: everything random in it depends on its name only."""
+    key = stream_key(name.seed, name.game, name.episode, SPAWN)
+    combat = stream_key(name.seed, name.game, name.episode, COMBAT)
+    place_units(w, f, start, offsets, key)
+    for i in range(w.n_units):
+        reset_unit(w, f, i, combat)
+    give_first_orders(w, f, key)
+    for _ in range(w.switches.initial_loops):
+        run_loop(w, f)
+
+
+@kernel
+def report_start(w: World, f: Fighters, units: Units, g: int, ally_health: float) -> None:
+    """Show the start of an episode of game g; every ally begins with ``ally_health`` of its full health."""
+    for i in range(w.n_agents):
+        f[i].health *= ally_health
+    for i in range(w.n_units):
+        units.kind[g, i] = f[i].kind
+        units.health_max[g, i], units.shield_max[g, i] = w.kinds[f[i].kind].health, w.kinds[f[i].kind].shield
+    report(w, f, units, g)
+    report(w, f, units, g)

@@ -1,0 +1,95 @@
+"""Whom a unit fights: attackers first, with preemption (ENGINE_RULES rules 6 to 9)."""
+
+from __future__ import annotations
+
+import math
+
+from ibal_lightning.envs.skirmish.battle import ADVANCING, ATTACKING, IDLE, NOBODY, Fighters, World
+from ibal_lightning.envs.skirmish.kernel import part
+from ibal_lightning.envs.skirmish.orders import can_attack
+
+THREAT_NOW, THREAT, HARMLESS = 0, 1, 2  # classes (i), (ii), (iii) of rule 7
+
+
+@part
+def distance(w: World, f: Fighters, i: int, j: int) -> float:
+    """Between the centres of two units, in map units."""
+    dx = f[j].x - f[i].x
+    dy = f[j].y - f[i].y
+    return math.sqrt(dx * dx + dy * dy)
+
+
+@part
+def gap(w: World, f: Fighters, i: int, j: int) -> float:
+    """Between the edges of two units: what ranges are measured by (rule 13)."""
+    return distance(w, f, i, j) - w.kinds[f[i].kind].radius - w.kinds[f[j].kind].radius
+
+
+@part
+def attacks(w: World, f: Fighters, i: int, j: int) -> bool:
+    """Whether the order of unit i is an attack on unit j; having the order counts, even before a shot (rule 7)."""
+    return f[i].order == ATTACKING and f[i].order_target == j
+
+
+@part
+def threat_class(w: World, f: Fighters, i: int, j: int) -> int:
+    """How much enemy i minds ally j: attacks it, could hit it or heals, or neither (rule 7)."""
+    if w.switches.attackers_first and attacks(w, f, j, i):
+        return THREAT_NOW
+    kind = f[j].kind
+    return THREAT if w.kinds[kind].can_hit[f[i].kind] or w.kinds[kind].heal_rate > 0 else HARMLESS
+
+
+@part
+def scan_range(w: World, f: Fighters, i: int) -> float:
+    """How far unit i looks for targets, edge to edge (rule 6)."""
+    return w.kinds[f[i].kind].scan + w.switches.scan_bonus
+
+
+@part
+def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
+    """The nearest ally in scan range of the most threatening class up to ``worst``; NOBODY if there is none."""
+    best, best_class, least = NOBODY, worst + 1, 1e30
+    reach = scan_range(w, f, i)
+    for j in range(w.n_agents):
+        if can_attack(w, f, i, j):
+            away = gap(w, f, i, j)
+            if away <= reach:
+                rank = threat_class(w, f, i, j)
+                if rank < best_class or (rank == best_class and away < least):
+                    best, best_class, least = j, rank, away
+    return best
+
+
+@part
+def acquire(w: World, f: Fighters, i: int) -> int:
+    """The target of an idle or advancing enemy, looked at anew in every loop.
+
+    Kept while alive and in scan range (rule 8), except that a unit with the order to attack it takes the place of one
+    without (rule 7), though not during a damage point.
+    """
+    target = f[i].target
+    if target != NOBODY and (f[target].health <= 0 or gap(w, f, i, target) > scan_range(w, f, i)):
+        target = NOBODY
+    if target == NOBODY:
+        return best_target(w, f, i, HARMLESS)
+    preempted = w.switches.preempt and f[i].attackers > 0 and f[i].windup <= 0 and not attacks(w, f, target, i)
+    if preempted:
+        attacker = best_target(w, f, i, THREAT_NOW)
+        return attacker if attacker != NOBODY else target
+    return target
+
+
+@part
+def choose_target(w: World, f: Fighters, i: int) -> int:
+    """The unit that i fights in this loop, or NOBODY; an attack order ends when its target is dead (rule 11)."""
+    order = f[i].order
+    if order == ATTACKING:
+        target = f[i].order_target
+        if f[target].health > 0:
+            return target
+        f[i].order = IDLE
+        order = IDLE
+    if i >= w.n_agents and order in (IDLE, ADVANCING):
+        return acquire(w, f, i)
+    return NOBODY
