@@ -89,10 +89,11 @@ def test_first_step_uses_the_table() -> None:
     assert changed[..., 5][struck].all()
 
 
-def test_table_follows_the_scores_of_fresh_episodes() -> None:
+def test_table_follows_the_scores_of_what_is_learnt_from() -> None:
     attack = warm_ibal(K=3)
     attack.mask.table.zero_()
-    attack.observe(random_batch(attack.spec, 8))
+    attack.updates.zero_()
+    attack.loss(random_batch(attack.spec, 8))
     assert (attack.mask.table.diagonal(dim1=0, dim2=2) == 0).all()
     assert (attack.mask.table > 0).float().mean() > 0.7
 

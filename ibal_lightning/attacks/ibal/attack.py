@@ -21,6 +21,8 @@ from ibal_lightning.functional.masking import random_legal
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
+TABLE_EVERY = 10  # estimator updates between two looks at the table: scores cost as much as an update
+
 
 class Ibal(Attack):
     """Cuts the information between two random groups of agents.
@@ -92,7 +94,7 @@ class Ibal(Attack):
         rank: int = 6,
         lr: float = 1e-3,
         rows: int = 128,
-        warmup_updates: int = 1000,
+        warmup_updates: int = 300,
     ) -> None:
         super().__init__(spec, threat)
         check_range("attack.rows", rows, 1)
@@ -102,14 +104,11 @@ class Ibal(Attack):
         p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
-        reference = Reference(p_ref, eps_ref, t_ref)
         mask = self.mask_type(
-            spec, threat, reference, score_mode, score_transform, score_eps=score_eps, hidden=hidden, rank=rank
+            spec, threat, Reference(p_ref, eps_ref, t_ref), score_mode, score_transform, score_eps, hidden, rank
         )
         score = resolve_score(action_score, persistent=self.K == 1 or trigger != "step")
-        rewrite = ActionRewrite(
-            spec, score, self.K, exclude_intended, support_floor=support_floor, hidden=hidden, rank=rank
-        )
+        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, hidden, rank)
         self.mask = mask if self.K and mask.dims and observation and threat.obs else None
         self.rewrite = rewrite if self.K and action and threat.actions else None
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
@@ -186,6 +185,8 @@ class Ibal(Attack):
             self.mask.model.joint.trunk.update_moments(rows.now)
             loss, logs["observation_nats"] = self.mask.model.loss(rows)
             losses.append(loss)
+            if draw % TABLE_EVERY == 0:
+                self.mask.tabulate(rows)
         if self.rewrite is not None:
             self.rewrite.update_moments(rows.now)
             loss, logs["action_nats"] = self.rewrite.loss(rows, draw)
@@ -206,7 +207,7 @@ class Ibal(Attack):
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
         if self.mask is not None and self.updates > 0:
             draw = -1 - int(self.updates)
-            self.mask.refresh(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
+            self.mask.examine(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
 
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the health of the masks in held-out nats."""

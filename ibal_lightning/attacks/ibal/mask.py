@@ -16,7 +16,7 @@ from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
-SLOW = 0.9  # memory of running figures, per rollout
+SLOW = 0.9  # share of the old value in running figures
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class ObservationMask(nn.Module):
         reference: Reference,
         score_mode: str,
         transform: str,
-        *,
         score_eps: float = 1e-6,
         hidden: int = 128,
         rank: int = 6,
@@ -93,7 +92,7 @@ class ObservationMask(nn.Module):
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
         check_range("attack.score_eps", score_eps, 0)
         self.limit, self.shape = spec.episode_limit, (spec.n_agents, spec.obs_dim)
-        self.dims = threat.max_dims(spec)
+        self.dims, self.epsilon = threat.max_dims(spec), threat.epsilon
         self.reference, self.score_mode = reference, score_mode
         self.transform, self.score_eps = transform, score_eps
         self.model = ObservationModel(spec, hidden=hidden, rank=rank)
@@ -139,8 +138,8 @@ class ObservationMask(nn.Module):
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
     @torch.no_grad()
-    def refresh(self, rows: Transitions, warm: bool) -> None:
-        """Update table and health from transitions that the model has not learnt from."""
+    def examine(self, rows: Transitions, warm: bool) -> None:
+        """Update the health from transitions that the model has not learnt from."""
         gain = self.model.explained(rows)
         was_ill = bool(self.health <= 0)
         self.health.copy_(torch.where(self.health.isnan(), gain, SLOW * self.health + (1 - SLOW) * gain))
@@ -150,6 +149,10 @@ class ObservationMask(nn.Module):
                 "IBAL masks random dims until it does",
                 float(self.health),
             )
+
+    @torch.no_grad()
+    def tabulate(self, rows: Transitions) -> None:
+        """Move the table towards the mean scores of these transitions."""
         score = self.model.score(rows.now, uniform_legal(rows.avail_actions), transform=self.transform)
         both = (rows.now.alive[:, :, None] & rows.now.alive[:, None, :]).sum(0)[:, None]
         mean = score.sum(0) / both.clamp(min=1)

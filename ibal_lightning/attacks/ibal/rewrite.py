@@ -47,7 +47,6 @@ class ActionRewrite(nn.Module):
         score: str,
         max_size: int,
         exclude_intended: bool | None = None,
-        *,
         support_floor: float = 0.0,
         hidden: int = 128,
         rank: int = 6,
