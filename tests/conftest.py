@@ -23,11 +23,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     ``install("theirs", {"theirs.py": source}, {"ibal_lightning.attack": {"theirs": "theirs:Theirs"}})``
     """
 
-    def make(name: str, files: dict[str, str], entry_points: dict[str, dict[str, str]], version: str = "1.2") -> Path:
+    def make(name: str, files: dict[str, str], entry_points: dict[str, dict[str, str]], *metadata: str) -> Path:
         root = tmp_path / name
-        info = root / f"{name.replace('-', '_')}-{version}.dist-info"
+        info = root / f"{name.replace('-', '_')}-1.2.dist-info"
         info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.2", *metadata]))
         lines = []
         for group, entries in entry_points.items():
             lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
