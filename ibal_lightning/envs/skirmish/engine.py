@@ -154,6 +154,11 @@ class Engine:
         return self._arena.outputs
 
     @property
+    def memory(self) -> Memory:
+        """What the interface remembers of each game, shared, not copied."""
+        return self._arena.memory
+
+    @property
     def arena(self) -> Arena:
         """Everything else, shared, for viewers and tests."""
         return self._arena
