@@ -69,8 +69,9 @@ class QLearner(Backbone):
         batch = batch.trim()
         utilities, hidden = self.unroll(batch.obs_seen, last_actions(batch))
         q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
-        q_taken = utilities[:, :-1].gather(-1, batch.actions.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        q_tot = mix(self.mixer, q_taken, batch.state[:, :-1], batch.actions, q_max[:, :-1])
+        actions = batch.actions.clamp(min=0)
+        q_taken = utilities[:, :-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        q_tot = mix(self.mixer, q_taken, batch.state[:, :-1], actions, q_max[:, :-1])
         targets = self.targets(batch, best)
         error = masked_mean((q_tot - targets).square(), batch.mask)
         logs = {

@@ -5,6 +5,8 @@ After "Debugging RL, without the agonizing pain" (A. Jones 2021) and rejax's tes
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -14,9 +16,9 @@ from ibal_lightning.envs.toy import ToyEnv
 class Probe(ToyEnv):
     """A tiny game with a known value."""
 
+    @abstractmethod
     def known_value(self, gamma: float) -> Tensor:
         """(B,) optimal discounted return from the current first step of each game."""
-        raise NotImplementedError
 
 
 class ConstantReward(Probe):
@@ -69,7 +71,7 @@ class DelayedReward(Probe):
 
 
 class OwnAction(Probe):
-    """One step that pays the share of agents choosing action 1: the value is 1. Fails where the greedy step is wrong."""
+    """One step that pays the share of agents choosing action 1: the value is 1. Fails where the maximum is wrong."""
 
     name = "own_action"
     cued = False

@@ -125,5 +125,5 @@ class ToyEnv(ABC):
         self.cue, self.time = state["cue"], state["time"]
         self.generator.set_state(state["generator"])
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing to free."""

@@ -1,0 +1,303 @@
+"""Laws of the learners: targets, ends of episodes, padding, order of games, rollout = unroll, exploration."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+from playing import make_spec, random_batch
+from torch import Tensor, nn
+
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.backbones.agents import last_actions
+from ibal_lightning.backbones.mixers import QmixMixer
+from ibal_lightning.backbones.ppo import Ippo, Mappo
+from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
+from ibal_lightning.backbones.value_norm import ValueNorm
+from ibal_lightning.functional.masking import legal
+from ibal_lightning.types import EpisodeBatch
+
+Q_LEARNERS = (Vdn, Qmix, Qplex)
+ALL = (*Q_LEARNERS, Mappo, Ippo)
+
+
+def build(cls: type[Backbone], seed: int = 0, **options: object) -> Backbone:
+    """A backbone with weights of its own and, for Q-learners, other weights in the target networks."""
+    torch.manual_seed(seed)
+    backbone = cls(make_spec(**options.pop("sizes", {})), **options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, parameter in backbone.named_parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter) * name.startswith("target"))
+    return backbone
+
+
+def losses(backbone: Backbone, batch: EpisodeBatch) -> list[Tensor]:
+    """The loss of every minibatch, each followed by its gradients; the backbone is left as it was."""
+    backbone, found = copy.deepcopy(backbone), []
+    for part in backbone.minibatches(batch, torch.Generator().manual_seed(0)):
+        backbone.zero_grad()
+        loss = backbone.loss(part).loss
+        loss.backward()
+        found += [loss.detach(), *(p.grad for p in backbone.parameters() if p.grad is not None)]
+    return found
+
+
+def spoil_padding(batch: EpisodeBatch) -> EpisodeBatch:
+    """Other content in every padded step and slot: flags, actions, huge observations, nothing legal."""
+    slot = torch.cat([torch.ones_like(batch.mask[:, :1]), batch.mask], 1)
+
+    def outside(x: Tensor, value: float) -> Tensor:
+        mask = batch.mask if x.shape[1] == batch.mask.shape[1] else slot
+        return x.masked_fill(~mask.view(*mask.shape, *[1] * (x.ndim - 2)), value)
+
+    return dataclasses.replace(
+        batch,
+        obs=outside(batch.obs, 1e3),
+        obs_seen=outside(batch.obs_seen, -1e3),
+        state=outside(batch.state, 1e3),
+        avail_actions=outside(batch.avail_actions, False),
+        alive=outside(batch.alive, True),
+        actions=outside(batch.actions, 3),
+        reward=outside(batch.reward, float("nan")),
+        terminated=outside(batch.terminated, True),
+        truncated=outside(batch.truncated, True),
+    )
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_padding_has_no_influence_to_the_bit(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 6)
+    for here, there in zip(losses(backbone, batch), losses(backbone, spoil_padding(batch)), strict=True):
+        assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_longer_padding_has_no_influence(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 6)
+    short = dataclasses.replace(batch, mask=batch.mask & (torch.arange(9) < 5))
+    assert short.trim().mask.shape[1] == 5
+    for here, there in zip(losses(backbone, short), losses(backbone, short.trim()), strict=True):
+        assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_the_order_of_games_does_not_matter(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 6)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    for here, there in zip(losses(backbone, batch), losses(backbone, batch.map(lambda x: x[order])), strict=True):
+        torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("options", [{}, {"last_action": False, "agent_id": False}, {"last_action": True}])
+def test_step_by_step_equals_the_unrolled_sequence(cls: type[Backbone], options: dict[str, bool]) -> None:
+    backbone, batch = build(cls, **options), random_batch(make_spec(), 4)
+    last, hidden = last_actions(batch), backbone.initial_hidden(4)
+    whole, hiddens = backbone.unroll(batch.obs_seen, last)  # type: ignore[operator]
+    for t in range(10):
+        scores, hidden = backbone.scores(batch.obs_seen[:, t], last[:, t], hidden)
+        torch.testing.assert_close(scores, whole[:, t], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(hidden, hiddens[:, -1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_the_looked_up_inputs_are_the_one_hot_ones(cls: type[Backbone]) -> None:
+    backbone = build(cls, last_action=True)
+    net = backbone.actor if backbone.on_policy else backbone.agent
+    obs, last = torch.randn(4, 3, 6), torch.tensor([[-1, 0, 4], [1, -1, 2], [0, 0, 0], [-1, -1, -1]])
+    one_hot = nn.functional.one_hot(last + 1, 6)[..., 1:].float()
+    x = torch.cat([net._norm(0, obs), one_hot, torch.eye(3).expand(4, 3, 3)], -1)
+    expected = net._norm(1, torch.relu(net.fc1(x)))
+    torch.testing.assert_close(net.embed(obs, last), expected, atol=1e-6, rtol=1e-5)
+
+
+def double_dqn_targets(backbone: Qmix, batch: EpisodeBatch) -> Tensor:
+    """r + gamma (1 - terminated) Q^-(s', argmax_a Q(s', a)) of the single agent, written out."""
+    last = last_actions(batch)
+    online = legal(backbone.unroll(batch.obs_seen, last)[0], batch.avail_actions)[:, 1:, 0]
+    slow = backbone.target_agent.unroll(batch.obs_seen, last)[0][:, 1:, 0]
+    bootstrap = slow.gather(-1, online.argmax(-1, keepdim=True)).squeeze(-1)
+    return batch.reward + 0.99 * (~batch.terminated) * bootstrap
+
+
+def identity_mixer(mixer: QmixMixer, shift: float) -> None:
+    """Q_tot = 1 x elu(1 x q + shift) - shift, which is q itself wherever q > -shift."""
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter.zero_()
+        mixer.hyper_w_1[2].bias[0] = 1.0
+        mixer.hyper_w_final[2].bias[0] = 1.0
+        mixer.hyper_b_1.bias[0] = shift
+        mixer.V[2].bias[0] = -shift
+
+
+@pytest.mark.parametrize("cls", [Vdn, Qmix])
+def test_the_target_of_a_single_agent_is_double_dqns(cls: type[Backbone]) -> None:
+    """VDN's mixer is the identity for one agent; QMIX's is where its hypernetworks give weights of one."""
+    backbone = build(cls, sizes={"n_agents": 1}, td_lambda=0.0)
+    if cls is Qmix:
+        identity_mixer(backbone.target_mixer, shift=8.0)  # type: ignore[arg-type]
+    batch = random_batch(make_spec(n_agents=1), 6)
+    targets = backbone.loss(batch).trace["targets"]
+    expected = double_dqn_targets(backbone, batch)
+    torch.testing.assert_close(targets[batch.mask], expected[batch.mask], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", Q_LEARNERS)
+def test_plain_targets_maximise_with_the_target_network(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls, td_lambda=0.0, double_q=False), random_batch(make_spec(), 5)
+    slow = backbone.target_agent.unroll(batch.obs_seen, last_actions(batch))[0]
+    best, actions = legal(slow, batch.avail_actions).max(-1)
+    rows = (best[:, 1:], batch.state[:, 1:], actions[:, 1:], best[:, 1:])
+    q_tot = backbone.target_mixer(*[x.flatten(0, 1) for x in rows]).view(5, 9)
+    expected = batch.reward + 0.99 * (~batch.terminated) * q_tot
+    targets = backbone.loss(batch).trace["targets"]
+    torch.testing.assert_close(targets[batch.mask], expected[batch.mask], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_learners_read_intended_actions_and_what_was_seen(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 6)
+    blind = dataclasses.replace(batch, obs=torch.randn_like(batch.obs), actions_taken=batch.actions_taken * 0)
+    for here, there in zip(losses(backbone, batch), losses(backbone, blind), strict=True):
+        assert torch.equal(here, there)
+    other = dataclasses.replace(batch, obs_seen=batch.obs)
+    assert not torch.equal(losses(backbone, batch)[0], losses(backbone, other)[0])
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_what_terminates_is_valued_otherwise_than_what_is_truncated(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 6)
+    ends = batch.terminated | batch.truncated
+    nothing = torch.zeros_like(ends)
+    ended = dataclasses.replace(batch, terminated=ends, truncated=nothing)
+    cut = dataclasses.replace(batch, terminated=nothing, truncated=ends)
+    later = dataclasses.replace(cut, terminated=nothing, truncated=nothing)
+    assert losses(backbone, ended)[0] != losses(backbone, cut)[0]
+    assert losses(backbone, cut)[0] == losses(backbone, later)[0]
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("explore", [False, True])
+def test_selected_actions_are_legal(cls: type[Backbone], explore: bool) -> None:
+    backbone, batch = build(cls), random_batch(make_spec(), 50)
+    avail = batch.avail_actions[:, 0]
+    scores, _ = backbone.scores(batch.obs[:, 0], torch.full((50, 3), -1), backbone.initial_hidden(50))
+    select: Callable[..., Tensor] = backbone.select
+    actions = select(scores, avail, env_steps=0, explore=explore, generator=torch.Generator().manual_seed(0))
+    assert bool(avail.gather(-1, actions[..., None]).all())
+
+
+def test_epsilon_anneals_over_env_steps_and_governs_exploration() -> None:
+    backbone = build(Vdn, epsilon_start=0.9, epsilon_finish=0.1, epsilon_anneal=100)
+    assert [round(backbone.exploration(t), 6) for t in (0, 50, 100, 10_000)] == [0.9, 0.5, 0.1, 0.1]
+    scores, avail = torch.tensor([0.0, 1.0]).expand(20_000, 3, 2), torch.ones(20_000, 3, 2, dtype=torch.bool)
+    actions = backbone.select(scores, avail, env_steps=50, explore=True, generator=torch.Generator().manual_seed(0))
+    assert float((actions == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+
+
+def test_policies_are_sampled_as_their_softmax_over_legal_actions_says() -> None:
+    scores, avail = torch.tensor([0.0, 1.0, 2.0, 9.0]), torch.tensor([True, True, True, False])
+    actions = build(Mappo).select(
+        scores.expand(30_000, 1, 4),
+        avail.expand(30_000, 1, 4),
+        env_steps=0,
+        explore=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    shares = torch.bincount(actions.flatten(), minlength=4) / 30_000
+    torch.testing.assert_close(shares, legal(scores, avail).softmax(-1), atol=0.01, rtol=0.0)
+
+
+def test_hard_and_soft_target_updates() -> None:
+    hard, soft = build(Qmix, target_interval=3), build(Qmix, target_interval=1, target_tau=0.25)
+    before = soft.target_agent.fc1.weight.clone()
+    for updates in (1, 2):
+        hard.after_update(updates)
+        assert not torch.equal(hard.target_agent.fc1.weight, hard.agent.fc1.weight)
+    hard.after_update(3)
+    for slow, online in ((hard.target_agent, hard.agent), (hard.target_mixer, hard.mixer)):
+        assert all(map(torch.equal, slow.parameters(), online.parameters()))
+    soft.after_update(1)
+    torch.testing.assert_close(soft.target_agent.fc1.weight, 0.75 * before + 0.25 * soft.agent.fc1.weight)
+
+
+@pytest.mark.parametrize("cls", Q_LEARNERS)
+def test_no_gradient_reaches_the_target_networks(cls: type[Backbone]) -> None:
+    backbone = build(cls)
+    backbone.loss(random_batch(make_spec(), 4)).loss.backward()
+    for name, parameter in backbone.named_parameters():
+        assert (parameter.grad is None) == name.startswith("target"), name
+
+
+@pytest.mark.parametrize("cls", [Mappo, Ippo])
+@pytest.mark.parametrize("chunk_length", [1, 2, 4, 9])
+def test_chunks_start_from_the_stored_memory(cls: type[Backbone], chunk_length: int) -> None:
+    """Before any update the policy of the chunks is the policy of the whole episodes: every ratio is one."""
+    backbone, batch = build(cls, chunk_length=chunk_length, epochs=1), random_batch(make_spec(), 6)
+    (part,) = backbone.minibatches(batch, torch.Generator())
+    out = backbone.loss(part)
+    assert float(out.logs["approx_kl"]) == pytest.approx(0.0, abs=1e-6)
+    values = out.trace["values"].masked_fill(~part.mask[..., None], 0.0)
+    torch.testing.assert_close(values, part.extras["value"].masked_fill(~part.mask[..., None], 0.0))
+    assert int(part.mask.sum()) == int(batch.mask.sum())
+
+
+def test_minibatches_deal_every_game_once_per_epoch() -> None:
+    backbone, batch = build(Mappo, chunk_length=2, epochs=2, minibatches=3), random_batch(make_spec(), 6)
+    parts = list(backbone.minibatches(batch, torch.Generator().manual_seed(0)))
+    assert len(parts) == 6
+    for epoch in (parts[:3], parts[3:]):
+        rewards = torch.cat([part.reward[part.mask] for part in epoch])
+        torch.testing.assert_close(rewards.sort().values, batch.reward[batch.mask].sort().values)
+
+
+def test_dead_and_overridden_agents_leave_the_policy_loss() -> None:
+    batch = random_batch(make_spec(), 6)
+    plain = build(Mappo).policy_mask(batch)
+    assert torch.equal(plain, batch.mask[..., None] & batch.alive[:, :-1])
+    every = build(Mappo, policy_active_masks=False).policy_mask(batch)
+    assert torch.equal(every, batch.mask[..., None].expand_as(every))
+    dropped = build(Mappo, drop_overridden=True).policy_mask(batch)
+    assert torch.equal(dropped, plain & ~batch.attacked)
+
+
+def test_value_norm_measures_and_inverts() -> None:
+    norm, returns = ValueNorm(0.9), torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 5 + 20
+    torch.testing.assert_close(norm.normalize(returns), returns)
+    norm.update(torch.cat([returns, torch.full((10,), float("nan"))]), torch.arange(1010) < 1000)
+    scaled = norm.normalize(returns)
+    assert float(scaled.mean()) == pytest.approx(0.0, abs=1e-4)
+    assert float(scaled.std()) == pytest.approx(1.0, abs=1e-2)
+    torch.testing.assert_close(norm.denormalize(scaled), returns, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "words"),
+    [
+        (Vdn, {"n_step": 3}, ["n_step=3", "td_lambda=0.6"]),
+        (Qmix, {"optimizer": "adm"}, ["optimizer", "'adam'", "'rmsprop'", "did you mean 'adam'"]),
+        (Qmix, {"td_lambda": 1.5}, ["td_lambda", "[0, 1]", "1.5"]),
+        (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "1 to 3", "4"]),
+        (Mappo, {"chunk_length": 10}, ["chunk_length=10", "episode_limit=9"]),
+        (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),
+    ],
+)
+def test_contradictions_are_named(cls: type[Backbone], options: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"\w") as error:
+        build(cls, **options)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_minibatches_that_do_not_divide_are_named() -> None:
+    backbone, batch = build(Mappo, minibatches=4), random_batch(make_spec(), 6)
+    with pytest.raises(ValueError, match=r"minibatches=4 does not divide the 6 episodes"):
+        next(iter(backbone.minibatches(batch, torch.Generator())))
+
+
+def test_a_ppo_loss_without_its_extras_is_refused() -> None:
+    with pytest.raises(ValueError, match="minibatches"):
+        build(Ippo).loss(random_batch(make_spec(), 4))
