@@ -63,12 +63,17 @@ def split_verb(words: Sequence[str]) -> tuple[str, list[str]]:
         ValueError: there is no such verb; names the nearest.
     """
     first = words[0] if words else ""
-    if not first or "=" in first or first.startswith(("-", "+", "~")):
+    if not first or is_override(first) or first.startswith(("-", "+")):
         return DEFAULT_VERB, list(words)
     known = verbs()
     if first not in known:
         raise ValueError(f"{first!r} is not a command{did_you_mean(first, known)}; there are {', '.join(known)}")
     return first, list(words[1:])
+
+
+def is_override(word: str) -> bool:
+    """``key=value``, ``+key=value`` or ``~key``, as against a flag and its value."""
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
 def run_hydra(verb: str, words: Sequence[str]) -> None:
@@ -80,7 +85,9 @@ def run_hydra(verb: str, words: Sequence[str]) -> None:
     prepare()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     job = Job(verb.replace("-", "_"))
-    before, sys.argv = sys.argv, ["ibal" if verb == DEFAULT_VERB else f"ibal {verb}", *words]
+    program = "ibal" if verb == DEFAULT_VERB else f"ibal {verb}"
+    flags_first = sorted(words, key=is_override)  # Hydra's parser wants all overrides in one row
+    before, sys.argv = sys.argv, [program, *flags_first]
     try:
         hydra.main(config_path=None, config_name=job.module, version_base="1.3")(job)()
     finally:

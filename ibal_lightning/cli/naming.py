@@ -15,7 +15,7 @@ def register() -> None:
 
 def run_name(*, _root_: DictConfig) -> str:
     """``<env>-<task>/<method>-<backbone>``; the task is the first text among the environment's options."""
-    choice = HydraConfig.get().runtime.choices.env
+    choice = HydraConfig.get().runtime.choices["env"]
     env = _root_.get("env") or {}
     task = next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
     left = safe(choice if task is None else f"{choice}-{task}")

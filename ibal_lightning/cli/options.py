@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, IntegerNode, OmegaConf
 
 
 @dataclass
@@ -74,4 +74,5 @@ def register() -> None:
     evaluate = OmegaConf.structured(Evaluate)
     OmegaConf.set_struct(evaluate.threat, False)  # its keys are those of the run's threat, checked when it is built
     store.store(group="types", name="evaluate", node=evaluate, package="_global_")
+    store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")

@@ -30,6 +30,7 @@ MISTAKES = [
     ("env=lbf attack=ibal attack.K=2", ["attack.K", "half", "2"]),
     ("env=lbf env.task=Foraging-8x8-2p-3f", ["env.task", "Foraging-8x8-2p-3f-v3"]),
     ("env=lbf training.env_steps=[", ["cannot read the override 'training.env_steps=['"]),
+    ("env=lbf seed=abc", ["seed=abc", "whole number"]),
     ("trian env=lbf", ["'trian' is not a command", "'train'", "evaluate"]),
     ("evaluate", ["run: a value is required"]),
     ("evaluate run=nowhere", ["run=nowhere", "no such directory"]),
@@ -103,6 +104,21 @@ def test_help_and_cfg_of_every_verb(
         assert main([verb, "--cfg", "job"]) == 0
         assert capfd.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_may_stand_anywhere(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["env=lbf", "--cfg", "job", "seed=7", "--package", "seed", "attack=dis_2"]) == 0
+    assert capfd.readouterr().out.split() == ["7"]
+
+
+def test_a_mistake_in_one_of_many_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", "-m", "group=attack,attak"]) == 2
+    said = capfd.readouterr()
+    assert "random_obs" in said.out
+    assert "group=attak: no such group" in said.err
 
 
 def test_completion_knows_verbs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
