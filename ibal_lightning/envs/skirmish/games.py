@@ -35,7 +35,7 @@ class SkirmishGames:
         if seed is not None:
             self.engine.seed = seed
             fresh = allocate_memory(self.rules, self.num_envs)
-            for mine, new in zip(self.engine.memory, fresh, strict=True):
+            for mine, new in zip(self.engine.arena.memory, fresh, strict=True):
                 mine[chosen] = new[chosen]
         self.engine.reset(chosen)
         return self._timestep()
