@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -96,15 +97,18 @@ class WorkerGames:
 
     def _first_look(self, game: int) -> Shown:
         """What a reset shows, from a new process if the old one dies on it."""
-        for _ in range(MAX_RESTARTS):
+        worker = self.workers[game]
+        for _ in range(MAX_RESTARTS - 1):
             try:
-                return self.workers[game].receive()
+                return worker.receive()
             except WorkerDied as death:
-                cause = str(death)
-                log.warning("Game %d could not be reset and is restarted: %s", game, cause)
-                self.workers[game].start()
+                log.warning("Game %d could not be reset and is restarted: %s", game, death)
+                worker.start()
                 self._ask(game, "reset")
-        raise RuntimeError(f"Game {game} failed {MAX_RESTARTS} times in a row; the last time: {cause}")
+        try:
+            return worker.receive()
+        except WorkerDied as death:
+            raise RuntimeError(f"Game {game} failed {MAX_RESTARTS} times in a row; at last: {death}") from death
 
     def _drop(self, game: int, cause: str, *, restart: bool = True) -> None:
         """End the episode of a game whose process failed."""
@@ -159,7 +163,10 @@ class WorkerGames:
         raise NotImplementedError(NO_RESUME)
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes; they close their games side by side."""
+        for worker in self.workers:
+            with contextlib.suppress(OSError):
+                worker.pipe.send(None)
         for worker in self.workers:
             worker.close()
 
