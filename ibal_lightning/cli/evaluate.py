@@ -28,7 +28,9 @@ def run(cfg: DictConfig) -> float:
     directory = RunDirectory.existing(cfg.run)
     config = directory.config()
     checkpoint = directory.checkpoint()
-    config = OmegaConf.merge(config, {"evaluation": cfg.evaluation}, {"threat": cfg.threat} if cfg.get("threat") else {})
+    config = OmegaConf.merge(
+        config, {"evaluation": cfg.evaluation}, {"threat": cfg.threat} if cfg.get("threat") else {}
+    )
     assert isinstance(config, DictConfig)
     env = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
     directory.check_fingerprint(env.spec.fingerprint)
@@ -95,7 +97,9 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     summary = summarise(rows)
     first = rows.row(0, named=True)
     games = summary["episodes"].max()
-    console.print(f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}", highlight=False, soft_wrap=True
+    )
     title = f"seed {first['seed']}, greedy, {games} games under each attack"
     console.print(robustness_table(summary, title))
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -48,10 +49,11 @@ def run(cfg: DictConfig) -> float:
     for name in config.evaluation.attacks:  # a mistyped name must not cost the training
         plugins.choice("attack", name)
     _initialise(backbone, config)
-    directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
+    loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
     module = RobustLearner(backbone, attack, build_regularizer(config, env.spec), seed=config.seed)
-    _fit(config, directory, data, module)
+    directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
+    _fit(config, directory, data, module, loggers)
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
     rows = evaluate(config, list(config.evaluation.attacks), directory.path, games, backbone, attack)
     write_rows(directory.results, rows)
@@ -90,7 +92,9 @@ def _initialise(backbone: Backbone, config: DictConfig) -> None:
         backbone.after_update(0)  # target networks begin at the loaded policy
 
 
-def _fit(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> None:
+def _fit(
+    config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner, loggers: list[Logger]
+) -> None:
     options = config.training
     checkpoint = Checkpoint(
         directory.checkpoints, interval=options.checkpoint_interval, keep_replay=options.keep_replay
@@ -99,7 +103,6 @@ def _fit(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, mod
     metrics = Metrics(interval=options.log_interval)
     budget = Budget(options.env_steps, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint])
     resume = _load_replay(directory, data) if options.resume is not None else None
     if data.env_steps < options.env_steps:
@@ -122,7 +125,7 @@ def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
     return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
 
 
-def _trainer(config: DictConfig, folder: Path, loggers: list, callbacks: list[L.Callback]) -> L.Trainer:  # type: ignore[type-arg]
+def _trainer(config: DictConfig, folder: Path, loggers: list[Logger], callbacks: list[L.Callback]) -> L.Trainer:
     """Lightning drives devices, optimizer states and hooks; stopping, logging and schedules count env steps."""
     for noisy in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

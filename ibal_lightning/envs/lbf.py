@@ -31,7 +31,7 @@ def make_foraging(task: str) -> ForagingEnv:
     known = [name for name in gymnasium.registry if name.startswith("Foraging")]
     if task not in known:
         nearest = ", ".join(difflib.get_close_matches(task, known, 3)) or "Foraging-8x8-2p-3f-v3"
-        raise ValueError(f"env.task={task!r} is not an LBF task; nearest: {nearest}. Ids look like Foraging-8x8-2p-3f-v3")
+        raise ValueError(f"env.task={task!r} is not an LBF task; nearest: {nearest} (sizes 5 to 19, 2 to 9 players)")
     game = gymnasium.make(task, disable_env_checker=True).unwrapped
     assert isinstance(game, ForagingEnv)
     return game

@@ -17,9 +17,7 @@ from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.types import EpisodeBatch
 
 
-def play(
-    env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: int
-) -> Iterator[Mapping[str, Any]]:
+def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: int) -> Iterator[Mapping[str, Any]]:
     """Greedy games of a frozen policy under an attack.
 
     All attacks meet the same games: the environment's seed depends on ``seed`` only. One game a slot, so short games
@@ -28,11 +26,10 @@ def play(
     Yields:
         One row an episode: episode, return, length, won, the threat and what was spent of it.
     """
-    env.reset(seed=derive_seed(seed, "evaluation"))
     collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"))
-    done = 0
+    done, first = 0, derive_seed(seed, "evaluation")
     while done < episodes:
-        batch = collector.collect(env_steps=0, explore=False)
+        batch = collector.collect(env_steps=0, explore=False, seed=None if done else first)
         for row in episode_rows(batch, attack)[: episodes - done]:
             yield {"episode": done, **row}
             done += 1
@@ -79,12 +76,13 @@ def fit(
     if optimizer is None:
         return {}
     replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=env.device)
-    env.reset(seed=derive_seed(seed, "fit"))
     natural = Attack(env.spec, excitation.threat)
     collectors = [Collector(env, backbone, a, seed=derive_seed(seed, "fit attack")) for a in (natural, excitation)]
+    first: int | None = derive_seed(seed, "fit")
     while replay.size < episodes:
         for collector in collectors:
-            replay.add(collector.collect(env_steps=10**12, explore=True))
+            replay.add(collector.collect(env_steps=10**12, explore=True, seed=first))
+            first = None
     generator = torch.Generator().manual_seed(derive_seed(seed, "fit batches"))
     logs: dict[str, float] = {}
     for _ in range(updates):

@@ -38,12 +38,13 @@ class Collector:
         self.seconds = {"env": 0.0, "policy": 0.0, "attack": 0.0}
 
     @torch.no_grad()
-    def collect(self, *, env_steps: int, explore: bool) -> EpisodeBatch:
+    def collect(self, *, env_steps: int, explore: bool, seed: int | None = None) -> EpisodeBatch:
         """Play one episode in every game.
 
         Args:
             env_steps: steps simulated so far, for exploration schedules.
             explore: follow the exploration schedule (training) or act greedily (test).
+            seed: restart the environment's random streams before these episodes.
 
         Returns:
             B episodes, trimmed to the longest. Valid until the next call: the buffers are reused.
@@ -51,7 +52,7 @@ class Collector:
         with self._timed("attack"):
             self.attack.reset(self.env.num_envs, self.attack_stream)
         with self._timed("env"):
-            now = self.env.reset()
+            now = self.env.reset(seed=seed)
         self._begin()
         while True:
             view = self._view(now)

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.rollout.collector import Collector
@@ -74,10 +75,13 @@ class PeriodicTest(_AfterRollout):
 
     def test(self, env_steps: int) -> dict[str, float]:
         """Play at least ``episodes`` games; the games depend on the seed and env_steps only."""
-        self.collector.env.reset(seed=derive_seed(self.seed, f"test {env_steps}"))
-        won, returns, lengths = [], [], []
+        first: int | None = derive_seed(self.seed, f"test {env_steps}")
+        won: list[Tensor] = []
+        returns: list[Tensor] = []
+        lengths: list[Tensor] = []
         while sum(len(x) for x in won) < self.episodes:
-            batch = self.collector.collect(env_steps=env_steps, explore=False)
+            batch = self.collector.collect(env_steps=env_steps, explore=False, seed=first)
+            first = None
             won.append(batch.won.clone())
             returns.append(batch.return_)
             lengths.append(batch.length)

@@ -98,7 +98,9 @@ class InducedDecPOMDP(L.LightningDataModule):
             batches: Iterator[EpisodeBatch] = iter((fresh,))
         else:
             batches = self._draw("learner", self._updates("learner", self.updates_per_episode, len(fresh)), None)
-        attack_updates = self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
+        attack_updates = (
+            self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
+        )
         return Experience(fresh, batches, self._draw("attack", attack_updates, self.attack_window))
 
     def _updates(self, who: str, per_episode: float, episodes: int) -> int:

@@ -17,10 +17,16 @@ import torch
 from ibal_lightning.cli.app import main
 from ibal_lightning.evaluation.results import COLUMNS
 
-TINY = (
-    "env=lbf env.task=Foraging-5x5-3p-1f-v3 debug=fast training.env_steps=1200 training.checkpoint_interval=400 "
-    "training.updates_per_episode=0.5 training.attack_updates_per_episode=1 evaluation.attacks=[natural,dis_1]"
-).split()
+TINY = [
+    "env=lbf",
+    "env.task=Foraging-5x5-3p-1f-v3",
+    "debug=fast",
+    "training.env_steps=1200",
+    "training.checkpoint_interval=400",
+    "training.updates_per_episode=0.5",
+    "training.attack_updates_per_episode=1",
+    "evaluation.attacks=[natural,dis_1]",
+]
 IBAL = ["method=ibal", "attack.warmup_updates=8", "attack.rows=16", "attack.hidden=8"]
 
 

@@ -57,7 +57,7 @@ def own(batch: EpisodeBatch) -> EpisodeBatch:
 
 
 def test_rollout_records_whole_episodes_of_executed_actions() -> None:
-    collector, batch = play(Attack)
+    _, batch = play(Attack)
     ends = batch.terminated | batch.truncated
     assert (ends.sum(1) == 1).all()
     assert (ends.float().argmax(1) + 1 == batch.length).all()

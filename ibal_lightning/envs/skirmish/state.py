@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Alphabetical, which is also the order in which SMAC numbers its custom ally types.
-KINDS = ("baneling", "colossus", "hydralisk", "marauder", "marine", "medivac", "spinecrawler", "stalker", "zealot", "zergling")
+KINDS = (
+    "baneling",
+    "colossus",
+    "hydralisk",
+    "marauder",
+    "marine",
+    "medivac",
+    "spinecrawler",
+    "stalker",
+    "zealot",
+    "zergling",
+)
 
 # Ability ids of the commands that the SMAC interface sends.
 NO_COMMAND, STOP, MOVE, ATTACK, HEAL = 0, 4, 16, 23, 386
@@ -53,6 +64,5 @@ def allocate_units(num_envs: int, n_units: int) -> Units:
 def allocate_commands(num_envs: int, n_agents: int) -> Commands:
     """Command arrays for B games of n agents."""
     shape = (num_envs, n_agents)
-    return Commands(
-        np.zeros(shape, np.int16), np.full(shape, -1, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    )
+    ability, target = np.zeros(shape, np.int16), np.full(shape, -1, np.int16)
+    return Commands(ability, target, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
