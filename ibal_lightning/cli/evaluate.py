@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
@@ -28,10 +28,7 @@ def run(cfg: DictConfig) -> float:
     directory = RunDirectory.existing(cfg.run)
     config = directory.config()
     checkpoint = directory.checkpoint()
-    config = OmegaConf.merge(
-        config, {"evaluation": cfg.evaluation}, {"threat": cfg.threat} if cfg.get("threat") else {}
-    )
-    assert isinstance(config, DictConfig)
+    config.merge_with({"evaluation": cfg.evaluation, "threat": cfg.threat})
     env = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
     directory.check_fingerprint(env.spec.fingerprint)
     backbone = build_backbone(config, env.spec)
@@ -96,11 +93,9 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     console = Console()
     summary = summarise(rows)
     first = rows.row(0, named=True)
-    games = summary["episodes"].max()
-    console.print(
-        f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}", highlight=False, soft_wrap=True
-    )
-    title = f"seed {first['seed']}, greedy, {games} games under each attack"
+    what = f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}"
+    console.print(what, highlight=False, soft_wrap=True)
+    title = f"seed {first['seed']}, greedy, {rows['episode'].n_unique()} games under each attack"
     console.print(robustness_table(summary, title))
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

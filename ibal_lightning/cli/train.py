@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -73,7 +74,7 @@ def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
     return directory, config
 
 
-def _data_options(config: DictConfig) -> dict[str, float]:
+def _data_options(config: DictConfig) -> dict[str, Any]:
     names = (
         "replay_episodes",
         "batch_episodes",

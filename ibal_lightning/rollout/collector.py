@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,13 @@ class Collector:
     The attack proposes, its threat disposes: every proposal is projected to what the threat allows before it counts.
     Random streams of policy and attack are separate, so an attack that does nothing leaves the games untouched.
     """
+
+    step: int  # of the rollout in progress, as are the following
+    running: Tensor  # (B,) bool
+    hidden: Tensor  # (B, N, H)
+    last_actions: Tensor  # (B, N) i64
+    last_taken: Tensor  # (B, N) i64
+    spent: Tensor  # (B,) i64 overridden agent-steps
 
     def __init__(self, env: Env, backbone: Backbone, attack: Attack, *, seed: int) -> None:
         self.env, self.backbone, self.attack = env, backbone, attack
@@ -129,7 +136,7 @@ class Collector:
             return taken
 
     @contextmanager
-    def _timed(self, part: str):  # type: ignore[no-untyped-def]
+    def _timed(self, part: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[part] += time.perf_counter() - start

@@ -89,7 +89,7 @@ class Replay:
     def take(self, rows: Tensor) -> EpisodeBatch:
         """The episodes of these rows (B,), trimmed to the longest."""
         steps = max(int(self.data["mask"][rows].sum(1).max()), 1)
-        fields = {name: self.data[name][:, :steps][rows] for name in _STEP_FIELDS}
+        fields: dict[str, Any] = {name: self.data[name][:, :steps][rows] for name in _STEP_FIELDS}
         fields |= {name: self.data[name][:, : steps + 1][rows] for name in _SLOT_FIELDS}
         fields["actions"], fields["actions_taken"] = fields["actions"].long(), fields["actions_taken"].long()
         return EpisodeBatch(
