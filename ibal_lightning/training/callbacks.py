@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -13,11 +12,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
+from ibal_lightning.training.metrics import EpisodeMetrics
 from ibal_lightning.training.module import RobustLearner
 
 
@@ -61,6 +60,7 @@ class PeriodicTest(_AfterRollout):
     def __init__(self, collector: Collector, *, interval: int, episodes: int, seed: int) -> None:
         super().__init__()
         self.collector, self.interval, self.episodes, self.seed = collector, interval, episodes, seed
+        self.metrics = EpisodeMetrics("test_")
         self.win_rate: float | None = None
         self.seconds = 0.0
 
@@ -76,40 +76,31 @@ class PeriodicTest(_AfterRollout):
     def test(self, env_steps: int) -> dict[str, float]:
         """Play at least ``episodes`` games; the games depend on the seed and env_steps only."""
         first: int | None = derive_seed(self.seed, f"test {env_steps}")
-        won: list[Tensor] = []
-        returns: list[Tensor] = []
-        lengths: list[Tensor] = []
-        while sum(len(x) for x in won) < self.episodes:
+        self.metrics.reset()
+        played = 0
+        while played < self.episodes:
             batch = self.collector.collect(env_steps=env_steps, explore=False, seed=first)
             first = None
-            won.append(batch.won.clone())
-            returns.append(batch.return_)
-            lengths.append(batch.length)
-        self.win_rate = float(torch.cat(won).mean())
-        return {
-            "test_battle_won_mean": self.win_rate,
-            "test_return_mean": float(torch.cat(returns).mean()),
-            "test_ep_length_mean": float(torch.cat(lengths).float().mean()),
-        }
+            played += len(batch)
+            self.metrics.add(batch)
+        values = self.metrics.floats()
+        self.win_rate = values["test_battle_won_mean"]
+        return values
 
 
 class Metrics(_AfterRollout):
     """Logs training means every ``interval`` env steps, under PyMARL's names, to every logger."""
 
-    def __init__(self, *, interval: int, window: int = 128) -> None:
+    def __init__(self, *, interval: int, window: int = 4) -> None:
         super().__init__()
         self.interval = interval
-        self.won: deque[float] = deque(maxlen=window)
-        self.returns: deque[float] = deque(maxlen=window)
-        self.lengths: deque[float] = deque(maxlen=window)
+        self.metrics = EpisodeMetrics(window=window)
 
     def after_rollout(
         self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
     ) -> None:
         """Remember the episodes, log when the interval has passed."""
-        self.won.extend(batch.fresh.won.tolist())
-        self.returns.extend(batch.fresh.return_.tolist())
-        self.lengths.extend(batch.fresh.length.tolist())
+        self.metrics.add(batch.fresh)
         if crossed(before, data.env_steps, self.interval):
             log(trainer, self._row(module, data, batch), data.env_steps)
 
@@ -119,9 +110,7 @@ class Metrics(_AfterRollout):
         seconds = {**data.collector.seconds, **module.seconds}
         total = sum(seconds.values())
         return {
-            "battle_won_mean": _mean(self.won),
-            "return_mean": _mean(self.returns),
-            "ep_length_mean": _mean(self.lengths),
+            **self.metrics.floats(),
             "epsilon": data.backbone.exploration(data.env_steps),
             "updates": module.updates,
             "episode": data.episodes,
@@ -211,7 +200,3 @@ def write_then_rename(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _mean(values: deque[float]) -> float:
-    return sum(values) / max(len(values), 1)

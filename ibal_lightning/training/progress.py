@@ -52,8 +52,7 @@ class EnvStepProgress(_AfterRollout):
             self.console.print(f"train {steps}  {left:.0f} s left  {text}", highlight=False)
 
     def _text(self, data: InducedDecPOMDP) -> str:
-        won = sum(self.metrics.won) / max(len(self.metrics.won), 1)
-        parts = [f"win {won:.2f}"]
+        parts = [f"win {self.metrics.metrics.floats()['battle_won_mean']:.2f}"]
         if self.test.win_rate is not None:
             parts.append(f"test {self.test.win_rate:.2f}")
         parts += [f"{name} {value:.2f}" for name, value in data.attack.status().items() if name.startswith("p_")]
