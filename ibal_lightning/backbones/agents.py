@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibal_lightning.backbones.packing import Packing, packed_gru, packing_of
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
 
@@ -93,3 +96,44 @@ class RecurrentNet(nn.Module):
         start = None if hidden is None else hidden.flatten(0, 1)[None]
         hiddens = self.rnn(x, start)[0].view(slots, games, agents, self.hidden_dim)
         return self.fc2(self._norm(2, hiddens)).transpose(0, 1), hiddens.transpose(0, 1)
+
+    def unroll_packed(self, obs: Tensor, last_actions: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """``unroll`` over the real slots only, from zero memory.
+
+        Args:
+            obs: (P, N, O) packed.
+            last_actions: (P, N) i64 packed.
+            packing: of the episodes.
+
+        Returns:
+            Outputs (P, N, A) and hiddens (P, N, H).
+        """
+        agents = obs.shape[1]
+        x = self.embed(obs, last_actions).flatten(0, 1)
+        hidden = packed_gru(self.rnn, x, [size * agents for size in packing.sizes]).view(-1, agents, self.hidden_dim)
+        return self.fc2(self._norm(2, hidden)), hidden
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the agents read in all slots of a batch, packed where that pays; several networks may run over it."""
+
+    obs: Tensor  # (B, T+1, N, O), packed (P, N, O)
+    last_actions: Tensor  # (B, T+1, N), packed (P, N)
+    packing: Packing | None
+
+    @classmethod
+    def of(cls, batch: EpisodeBatch) -> Slots:
+        """The seen observations and intended last actions of a batch."""
+        last, packing = last_actions(batch), packing_of(batch.mask)
+        if packing is None:
+            return cls(batch.obs_seen, last, None)
+        return cls(packing.pack(batch.obs_seen), packing.pack(last), packing)
+
+    def through(self, net: RecurrentNet) -> tuple[Tensor, Tensor]:
+        """Outputs (B, T+1, N, A) and detached hiddens (B, T+1, N, H); 0 on padding where packed."""
+        if self.packing is None:
+            outputs, hidden = net.unroll(self.obs, self.last_actions)
+            return outputs, hidden.detach()
+        outputs, hidden = net.unroll_packed(self.obs, self.last_actions, self.packing)
+        return self.packing.unpack(outputs), self.packing.unpack(hidden.detach())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import RecurrentNet, input_blocks, last_actions
+from ibal_lightning.backbones.agents import RecurrentNet, Slots, input_blocks
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.options import adds_options
 from ibal_lightning.backbones.q_options import QOptions
@@ -67,40 +67,38 @@ class QLearner(Backbone):
     def loss(self, batch: EpisodeBatch) -> LossOutput:
         """Mean squared TD error of Q_tot over real steps."""
         batch = batch.trim()
-        utilities, hidden = self.unroll(batch.obs_seen, last_actions(batch))
+        slots = Slots.of(batch)
+        utilities, hidden = slots.through(self.agent)
         q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
         actions = batch.actions.clamp(min=0)
         q_taken = utilities[:, :-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        q_tot = mix(self.mixer, q_taken, batch.state[:, :-1], actions, q_max[:, :-1])
-        targets = self.targets(batch, best)
+        q_tot = mix(self.mixer, batch.mask, q_taken, batch.state[:, :-1], actions, q_max[:, :-1])
+        targets = self.targets(batch, slots, best)
         error = masked_mean((q_tot - targets).square(), batch.mask)
+        q_seen = q_tot.detach()
         logs = {
             "loss": error.detach(),
-            "q_taken_mean": masked_mean(q_tot.detach(), batch.mask),
+            "q_taken_mean": masked_mean(q_seen, batch.mask),
             "target_mean": masked_mean(targets, batch.mask),
-            "td_error_abs": masked_mean((q_tot.detach() - targets).abs(), batch.mask),
+            "td_error_abs": masked_mean((q_seen - targets).abs(), batch.mask),
         }
-        trace = {
-            "utilities": utilities.detach(),
-            "hidden": hidden.detach(),
-            "q_tot": q_tot.detach(),
-            "targets": targets,
-        }
+        trace = {"utilities": utilities.detach(), "hidden": hidden, "q_tot": q_seen, "targets": targets}
         return LossOutput(error, logs, trace)
 
     @torch.no_grad()
-    def targets(self, batch: EpisodeBatch, best: Tensor) -> Tensor:
+    def targets(self, batch: EpisodeBatch, slots: Slots, best: Tensor) -> Tensor:
         """(B, T) targets of Q_tot; ``best`` (B, T+1, N) are the online network's greedy actions."""
-        utilities, _ = self.target_agent.unroll(batch.obs_seen, last_actions(batch))
-        q_max, target_best = legal(utilities, reachable(batch, self.options.gamma)).max(-1)
-        chosen = best if self.options.double_q else target_best
+        options, discount, last = self.options, discounts(batch, self.options.gamma), last_steps(batch)
+        utilities, _ = slots.through(self.target_agent)
+        q_max, target_best = legal(utilities, reachable(batch, options.gamma)).max(-1)
+        chosen = best if options.double_q else target_best
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-        q_tot = mix(self.target_mixer, q_next[:, 1:], batch.state[:, 1:], chosen[:, 1:], q_max[:, 1:])
-        discount, last = discounts(batch, self.options.gamma), last_steps(batch)
-        reward, next_value = batch.reward.masked_fill(~batch.mask, 0.0), q_tot.masked_fill(discount == 0, 0.0)
-        if self.options.n_step > 1:
-            return n_step_returns(reward, discount, next_value, last, self.options.n_step)
-        return lambda_returns(reward, discount, next_value, last, self.options.td_lambda)
+        nexts = (q_next[:, 1:], batch.state[:, 1:], chosen[:, 1:], q_max[:, 1:])
+        next_value = mix(self.target_mixer, discount > 0, *nexts)
+        reward = batch.reward.masked_fill(~batch.mask, 0.0)
+        if options.n_step > 1:
+            return n_step_returns(reward, discount, next_value, last, options.n_step)
+        return lambda_returns(reward, discount, next_value, last, options.td_lambda)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam or RMSprop over agent and mixer."""
@@ -126,10 +124,11 @@ def reachable(batch: EpisodeBatch, gamma: float) -> Tensor:
     return batch.avail_actions | ~used[..., None, None]
 
 
-def mix(mixer: nn.Module, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
-    """(B, T) joint values from (B, T, N) utilities, state (B, T, S), actions (B, T, N) and q_max (B, T, N)."""
-    rows = (q_taken.flatten(0, 1), state.flatten(0, 1), actions.flatten(0, 1), q_max.flatten(0, 1))
-    return mixer(*rows).view(state.shape[:2])
+def mix(mixer: nn.Module, mask: Tensor, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
+    """(B, T) joint values on the steps of mask (B, T), 0 elsewhere; the other inputs are (B, T, N) or (B, T, S)."""
+    rows = mask.nonzero(as_tuple=True)
+    q_tot = mixer(q_taken[rows], state[rows], actions[rows], q_max[rows])
+    return torch.zeros_like(mask, dtype=q_tot.dtype).index_put(rows, q_tot)
 
 
 class Vdn(QLearner):
