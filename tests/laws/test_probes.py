@@ -17,10 +17,10 @@ from ibal_lightning.envs.probes import PROBES, CuedAction, OwnAction, Probe
 from ibal_lightning.types import EpisodeBatch
 
 GAMMA = 0.8
-Q_OPTIONS = {"gamma": GAMMA, "lr": 1e-2, "target_interval": 10, "epsilon_start": 0.3, "epsilon_finish": 0.3}
+Q_OPTIONS = {"gamma": GAMMA, "lr": 1e-2, "target_interval": 5, "epsilon_start": 0.3, "epsilon_finish": 0.3}
 PPO_OPTIONS = {"gamma": GAMMA, "lr": 3e-3, "critic_lr": 1e-2, "epochs": 5, "value_norm_decay": 0.9}
 LEARNERS = {
-    "vdn": (Vdn, Q_OPTIONS, 100),
+    "vdn": (Vdn, Q_OPTIONS, 120),
     "qmix": (Qmix, Q_OPTIONS, 120),
     "qplex": (Qplex, Q_OPTIONS, 200),
     "mappo": (Mappo, PPO_OPTIONS, 30),
