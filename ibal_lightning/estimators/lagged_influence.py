@@ -24,7 +24,7 @@ class LaggedInfluence(nn.Module):
         rank: rank of each pair's effect.
     """
 
-    def __init__(self, spec: EnvSpec, *, hidden: int = 128, rank: int = 6) -> None:
+    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
         super().__init__()
         self.joint = JointAdditive(spec, spec.n_actions, hidden=hidden, rank=rank)
         self.null = nn.Linear(hidden, spec.n_actions)

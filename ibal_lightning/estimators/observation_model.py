@@ -28,7 +28,7 @@ class ObservationModel(nn.Module):
         rank: rank of each pair's effect.
     """
 
-    def __init__(self, spec: EnvSpec, *, hidden: int = 128, rank: int = 6) -> None:
+    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
         super().__init__()
         dims = spec.obs_dim
         self.joint = JointAdditive(spec, dims, hidden=hidden, rank=rank)

@@ -34,19 +34,24 @@ class Reconstruction(nn.Module):
             nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, spec.n_agents * spec.n_actions)
         )
 
-    def forward(self, visible: Tensor, alive: Tensor, time: Tensor, avail_actions: Tensor) -> Tensor:
-        """(M, N, A) log-probabilities, -inf where illegal.
+    def encode(self, actions: Tensor, seen: Tensor) -> Tensor:
+        """(M, H) code of the visible actions: those of the ``seen`` (M, N) bool among actions (M, N) i64."""
+        tokens = self.token[torch.arange(self.shape[0], device=actions.device), actions]
+        return (tokens * seen[..., None]).sum(1)
+
+    def forward(self, code: Tensor, alive: Tensor, time: Tensor, avail_actions: Tensor) -> Tensor:
+        """(M, N, A) log-probabilities of everyone's action, -inf where illegal.
 
         Args:
-            visible: (M, N, A) one-hot actions of the visible set, zero rows for the hidden.
+            code: (M, H) visible actions.
             alive: (M, N) bool.
             time: (M,) step / episode_limit.
             avail_actions: (M, N, A) bool.
         """
         z = self.context(torch.cat([alive.to(time.dtype), time[:, None]], -1))
-        logits = self.head(visible.flatten(1) @ self.token.flatten(0, 1) + z).unflatten(-1, self.shape)
+        logits = self.head(code + z).unflatten(-1, self.shape)
         logits = legal(logits, avail_actions)
-        return logits - logits.logsumexp(-1, keepdim=True)  # twice as fast as log_softmax over a short last axis
+        return logits - logits.logsumexp(-1, keepdim=True)  # faster than log_softmax over a short last axis
 
     def loss(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
         """() cross-entropy of the hidden agents' actions, and the detached gain of seeing V over seeing nothing.
@@ -70,11 +75,6 @@ class Reconstruction(nn.Module):
 
     def _cross_entropy(self, rows: Transitions, seen: Tensor) -> Tensor:
         """(M, N) -log r(a^j | actions of the seen (M, N))."""
-        visible = one_hot(rows.intended, self.shape[1]) * (seen & rows.now.alive)[..., None]
-        log_r = self(visible, rows.now.alive, rows.now.time, rows.avail_actions)
+        code = self.encode(rows.intended, seen & rows.now.alive)
+        log_r = self(code, rows.now.alive, rows.now.time, rows.avail_actions)
         return -log_r.gather(-1, rows.intended[..., None])[..., 0]
-
-
-def one_hot(actions: Tensor, n_actions: int) -> Tensor:
-    """(..., A) f32 one-hot of actions (...)."""
-    return nn.functional.one_hot(actions, n_actions).float()

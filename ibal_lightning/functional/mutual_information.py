@@ -46,11 +46,6 @@ def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(log_p == float("-inf"), 0.0, terms).sum(-1)
 
 
-def log_mixture(log_p: Tensor, weight: Tensor) -> Tensor:
-    """(..., A) log of sum_u weight_u p_u, from components (..., U, A) and weights (..., U)."""
-    return torch.logsumexp(log_p + weight.log()[..., None], -2)
-
-
 def uniform_legal(avail_actions: Tensor) -> Tensor:
     """(..., A) uniform distribution over the legal actions (..., A) bool; zeros where nothing is legal."""
     return avail_actions / avail_actions.sum(-1, keepdim=True).clamp(min=1)

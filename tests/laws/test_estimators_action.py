@@ -49,20 +49,20 @@ def pattern() -> Reconstruction:
     return model
 
 
-def predict(model: Reconstruction, actions: Tensor | None) -> Tensor:
+def predict(model: Reconstruction, seen_first: bool) -> Tensor:
     """(4, A) log r(a1 | a0), or log r(a1 | nobody seen)."""
-    visible = torch.zeros(N_ACTIONS, 2, N_ACTIONS)
-    if actions is not None:
-        visible[torch.arange(N_ACTIONS), 0, actions] = 1
+    joint = torch.stack([torch.arange(N_ACTIONS), torch.zeros(N_ACTIONS, dtype=torch.long)], 1)
+    seen = torch.tensor([seen_first, False]).expand(N_ACTIONS, -1)
     alive = torch.ones(N_ACTIONS, 2, dtype=torch.bool)
-    return model(visible, alive, torch.zeros(N_ACTIONS), torch.ones(N_ACTIONS, 2, N_ACTIONS, dtype=torch.bool))[:, 1]
+    avail = torch.ones(N_ACTIONS, 2, N_ACTIONS, dtype=torch.bool)
+    return model(model.encode(joint, seen), alive, torch.zeros(N_ACTIONS), avail)[:, 1]
 
 
 def test_group_information_equals_the_table(pattern: Reconstruction) -> None:
     marginal, conditional = TABLE.sum(0), TABLE / TABLE.sum(1, keepdim=True)
     truth = (TABLE * (conditional.log() - marginal.log())).sum()
     with torch.no_grad():
-        seen, blind = predict(pattern, torch.arange(N_ACTIONS)), predict(pattern, None)
+        seen, blind = predict(pattern, True), predict(pattern, False)
     found = (TABLE.sum(1, keepdim=True) * seen.exp() * (seen - blind)).sum()
     assert float(found) == pytest.approx(float(truth), rel=0.1)
     held_out = together(20_000, torch.Generator().manual_seed(9))

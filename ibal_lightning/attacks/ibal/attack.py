@@ -90,7 +90,7 @@ class Ibal(Attack):
         exclude_intended: bool | None = None,
         support_floor: float = 0.0,
         strength: str = "as_trained",
-        hidden: int = 128,
+        hidden: int = 64,
         rank: int = 6,
         lr: float = 1e-3,
         rows: int = 128,

@@ -84,7 +84,7 @@ class ObservationMask(nn.Module):
         score_mode: str,
         transform: str,
         score_eps: float = 1e-6,
-        hidden: int = 128,
+        hidden: int = 64,
         rank: int = 6,
     ) -> None:
         super().__init__()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
-from ibal_lightning.estimators.reconstruction import Reconstruction, one_hot
+from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.transitions import Context, Transitions
-from ibal_lightning.functional.mutual_information import categorical_kl, log_mixture, uniform_legal
+from ibal_lightning.functional.mutual_information import categorical_kl
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.types import EnvSpec
 
@@ -48,7 +49,7 @@ class ActionRewrite(nn.Module):
         max_size: int,
         exclude_intended: bool | None = None,
         support_floor: float = 0.0,
-        hidden: int = 128,
+        hidden: int = 64,
         rank: int = 6,
     ) -> None:
         super().__init__()
@@ -89,41 +90,38 @@ class ActionRewrite(nn.Module):
             cost = self._pattern_cost(self.model, now, members, audience, avail_actions, blind)
             candidates = prefer(avail_actions, blind.exp() >= self.support_floor)
         if self.exclude_intended:
-            candidates = prefer(candidates, one_hot(now.actions, avail_actions.shape[-1]) == 0)
+            candidates = prefer(candidates, F.one_hot(now.actions, avail_actions.shape[-1]) == 0)
         best = cost.masked_fill(~candidates, float("inf")).argmin(-1)
         return torch.where(members, best, now.actions)
 
     def _pattern_cost(
         self, model: Reconstruction, now: Context, members: Tensor, audience: Tensor, avail: Tensor, blind: Tensor
     ) -> Tensor:
-        """(M, N, A) cost of each action of each member under the reconstruction model; 0 outside the members."""
-        n_actions = avail.shape[-1]
-        m, i = members.nonzero(as_tuple=True)
-        seen = (one_hot(now.actions, n_actions) * members[..., None])[m]
-        what_if = seen[:, None].repeat(1, n_actions, 1, 1)
-        what_if[torch.arange(len(m), device=m.device), :, i] = torch.eye(n_actions, device=m.device)
-        rows = m.repeat_interleave(n_actions)
-        log_r = model(what_if.flatten(0, 1), now.alive[rows], now.time[rows], avail[rows])
-        log_r = log_r.unflatten(0, (len(m), n_actions)).transpose(1, 2)  # (P, N, U, A)
+        """(M, N, A) cost of each legal action of each member under the reconstruction model; 0 elsewhere."""
+        m, i, u = (avail & members[..., None]).nonzero(as_tuple=True)  # Q what-ifs: i plays u in moment m
+        code = model.encode(now.actions, members)[m] - model.token[i, now.actions[m, i]] + model.token[i, u]
+        log_r = model(code, now.alive[m], now.time[m], avail[m])  # (Q, N, A)
         if self.score == "pmi":
-            chosen = now.actions[m][:, :, None, None].expand(-1, -1, n_actions, 1)
-            value = log_r.gather(-1, chosen)[..., 0]
+            value = log_r.gather(-1, now.actions[m][..., None])[..., 0]
+        elif self.score == "kl":
+            value = categorical_kl(log_r, blind[m])
         else:
-            value = categorical_kl(log_r, self._marginal(log_r, blind[m], avail[m, i])[:, :, None])
+            value = categorical_kl(log_r, log_mean_of(log_r, m * avail.shape[1] + i))
         total = torch.zeros(avail.shape, device=avail.device)
-        total[m, i] = value.masked_fill(~audience[m][..., None], 0.0).sum(1)
-        return total
-
-    def _marginal(self, log_r: Tensor, blind: Tensor, legal_source: Tensor) -> Tensor:
-        """(P, N, A) what the prediction is compared with."""
-        if self.score == "kl":
-            return blind
-        return log_mixture(log_r, uniform_legal(legal_source)[:, None])
+        return total.index_put((m, i, u), value.masked_fill(~audience[m], 0.0).sum(1))
 
     @staticmethod
     def _blind(model: Reconstruction, now: Context, avail: Tensor) -> Tensor:
         """(M, N, A) log-probabilities of everyone's action when nobody is seen."""
-        return model(torch.zeros(avail.shape, device=avail.device), now.alive, now.time, avail)
+        nobody = torch.zeros_like(now.alive)
+        return model(model.encode(now.actions, nobody), now.alive, now.time, avail)
+
+
+def log_mean_of(log_p: Tensor, family: Tensor) -> Tensor:
+    """(Q, ...) log of the mean distribution of each row's family, for log-probabilities (Q, ...) and families (Q,)."""
+    _, index, size = family.unique(return_inverse=True, return_counts=True)
+    total = torch.zeros(len(size), *log_p.shape[1:], device=log_p.device).index_add(0, index, log_p.exp())
+    return (total / size.view(-1, *[1] * (log_p.ndim - 1))).log()[index]
 
 
 def prefer(candidates: Tensor, wanted: Tensor) -> Tensor:
