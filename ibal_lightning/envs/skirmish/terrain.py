@@ -10,10 +10,10 @@ import math
 from functools import cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario
-from ibal_lightning.envs.skirmish.kernel import kernel
 
 # The ground of one map; a cell's index is y * MAP_CELLS + x.
 CELLS = MAP_CELLS * MAP_CELLS
@@ -36,7 +36,7 @@ def make_terrain(scenario: Scenario) -> NDArray[np.void]:
     terrain["direct"], terrain["open"], terrain["anchor"] = is_rectangle(grid), grid, nearest_open_cells(grid)
     if not terrain["direct"][0]:
         waypoint = np.full((CELLS, CELLS), -1, np.int16)
-        fill_waypoints(grid, waypoint)
+        fill_waypoints(grid, np.flatnonzero(grid), waypoint)
         terrain["waypoint"] = waypoint
     return terrain
 
@@ -56,10 +56,9 @@ def nearest_open_cells(grid: NDArray[np.bool_]) -> NDArray[np.int16]:
     return (y * grid.shape[1] + x).astype(np.int16)
 
 
-@kernel
-def fill_waypoints(grid: NDArray[np.bool_], waypoint: NDArray[np.int16]) -> None:
-    """Fill [goal, here] with the next corner of the shortest path over cell centres; -1 where there is none."""
-    cells = np.flatnonzero(grid)
+@njit(cache=True)
+def fill_waypoints(grid: NDArray[np.bool_], cells: NDArray[np.int64], waypoint: NDArray[np.int16]) -> None:
+    """Fill [goal, here] with the next corner of the shortest path over walkable ``cells``; -1 where there is none."""
     visible = np.empty((len(cells), len(cells)), np.bool_)
     for a in range(len(cells)):
         for b in range(a + 1):
@@ -69,7 +68,7 @@ def fill_waypoints(grid: NDArray[np.bool_], waypoint: NDArray[np.int16]) -> None
         search_from(grid.shape[1], cells, visible, goal, waypoint[cells[goal]])
 
 
-@kernel
+@njit(cache=True)
 def search_from(
     width: int, cells: NDArray[np.int64], visible: NDArray[np.bool_], goal: int, parent: NDArray[np.int16]
 ) -> None:
@@ -91,7 +90,7 @@ def search_from(
         here = nearest_unclosed(distance, closed)
 
 
-@kernel
+@njit(cache=True)
 def nearest_unclosed(distance: NDArray[np.float64], closed: NDArray[np.bool_]) -> int:
     """The reached cell of least distance that has not been expanded; -1 if none is left."""
     best, least = -1, np.inf
@@ -101,7 +100,7 @@ def nearest_unclosed(distance: NDArray[np.float64], closed: NDArray[np.bool_]) -
     return best
 
 
-@kernel
+@njit(cache=True)
 def sees(grid: NDArray[np.bool_], a: int, b: int) -> bool:
     """Whether the straight line between the centres of two cells stays on walkable cells (sampled every 1/8)."""
     width = grid.shape[1]
