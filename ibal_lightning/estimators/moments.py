@@ -17,9 +17,13 @@ class RunningMoments(nn.Module):
         self.count: Tensor
         self.mean: Tensor
         self.squares: Tensor
+        self.offset: Tensor
+        self.scale: Tensor
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(dims, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros(dims, dtype=torch.float64))
+        self.register_buffer("offset", torch.zeros(dims))
+        self.register_buffer("scale", torch.zeros(dims))
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
@@ -32,14 +36,15 @@ class RunningMoments(nn.Module):
         self.squares += (x - mean).square().sum(0) + gap.square() * self.count * len(x) / total
         self.mean += gap * len(x) / total
         self.count.copy_(total)
+        variance = self.squares / total
+        self.offset.copy_(self.mean)
+        self.scale.copy_(torch.where(variance >= CONSTANT, variance.rsqrt(), 0.0))
 
     @property
     def varies(self) -> Tensor:
         """(D,) bool: the dim is not constant."""
-        return self.squares / self.count.clamp(min=1) >= CONSTANT
+        return self.scale > 0
 
     def normalise(self, x: Tensor) -> Tensor:
         """x (..., D) in standard deviations from the mean, clipped; constant dims read 0."""
-        deviation = (self.squares / self.count.clamp(min=1)).sqrt()
-        scale = torch.where(self.varies, 1 / deviation, 0.0).to(x.dtype)
-        return ((x - self.mean.to(x.dtype)) * scale).clamp(-LIMIT, LIMIT)
+        return ((x - self.offset) * self.scale).clamp(-LIMIT, LIMIT)

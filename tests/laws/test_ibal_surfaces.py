@@ -44,7 +44,7 @@ def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(seed: int, symmetr
 
 
 def test_masked_dims_are_the_top_of_the_aggregated_scores() -> None:
-    attack = warm_ibal(K=3, coupling="joint")
+    attack = warm_ibal(K=3, coupling="joint", p_ref="uniform")
     attack.reset(16, generator())
     views = [random_view(SPEC, 16, seed, step) for step, seed in enumerate((3, 4))]
     attack.perturb_obs(views[0], generator())
@@ -60,6 +60,20 @@ def test_masked_dims_are_the_top_of_the_aggregated_scores() -> None:
             expected = now.obs[game, agent].clone()
             expected[order[value[game, agent, order] > 1e-6]] = 0
             assert torch.equal(seen[game, agent], expected)
+
+
+def test_masked_dims_stand_between_two_looks_at_the_scores() -> None:
+    attack = warm_ibal(K=3, coupling="joint", score_every=3)
+    attack.reset(64, generator())
+    hidden = []
+    for step in range(7):
+        view = random_view(SPEC, 64, step, step)
+        view.alive.fill_(True)
+        view.running.fill_(True)
+        view.obs.normal_()
+        hidden.append(attack.perturb_obs(view, generator()) != view.obs)
+    same = [torch.equal(before, after) for before, after in zip(hidden, hidden[1:], strict=False)]
+    assert same == [False, True, False, True, True, False]
 
 
 def test_other_groups_need_no_new_scores() -> None:

@@ -45,6 +45,7 @@ class Ibal(Attack):
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
         score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
         score_eps: dims at or below this score are never masked.
+        score_every: steps between two looks at the scores; the masked dims stay the same in between.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share and temperature of the soft one.
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (K=1 or a held trigger),
@@ -83,7 +84,8 @@ class Ibal(Attack):
         score_mode: str = "step",
         score_transform: str = "raw",
         score_eps: float = 1e-6,
-        p_ref: str = "uniform",
+        score_every: int = 4,
+        p_ref: str = "soft",
         eps_ref: float = 0.2,
         t_ref: float = 0.5,
         action_score: str = "auto",
@@ -104,8 +106,9 @@ class Ibal(Attack):
         p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
+        reference = Reference(p_ref, eps_ref, t_ref)
         mask = self.mask_type(
-            spec, threat, Reference(p_ref, eps_ref, t_ref), score_mode, score_transform, score_eps, hidden, rank
+            spec, threat, reference, score_mode, score_transform, score_eps, score_every, hidden, rank
         )
         score = resolve_score(action_score, persistent=self.K == 1 or trigger != "step")
         rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, hidden, rank)

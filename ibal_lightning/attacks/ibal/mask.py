@@ -70,6 +70,7 @@ class ObservationMask(nn.Module):
         transform: "raw" CLUB, whose sum is exactly that of the whole opposing group in the joint additive model, or
             "halflog" of each source's, at twice the cost; equally strong (IBAL_STUDY 2).
         score_eps: dims at or below this score stay visible.
+        score_every: steps between two looks at the scores; the choice of dims stands in between.
         hidden, rank: size of the observation model.
 
     Raises:
@@ -84,6 +85,7 @@ class ObservationMask(nn.Module):
         score_mode: str,
         transform: str,
         score_eps: float = 1e-6,
+        score_every: int = 4,
         hidden: int = 64,
         rank: int = 6,
     ) -> None:
@@ -91,10 +93,11 @@ class ObservationMask(nn.Module):
         check_choice("attack.score_mode", score_mode, ("step", "table"))
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
         check_range("attack.score_eps", score_eps, 0)
+        check_range("attack.score_every", score_every, 1)
         self.limit, self.shape = spec.episode_limit, (spec.n_agents, spec.obs_dim)
         self.dims, self.epsilon = threat.max_dims(spec), threat.epsilon
         self.reference, self.score_mode = reference, score_mode
-        self.transform, self.score_eps = transform, score_eps
+        self.transform, self.score_eps, self.score_every = transform, score_eps, score_every
         self.model = ObservationModel(spec, hidden=hidden, rank=rank)
         self.fill: Tensor
         self.table: Tensor
@@ -107,14 +110,21 @@ class ObservationMask(nn.Module):
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
         """Start B episodes; the dims are random where the model is not warm or explains nothing."""
         self.before = None
+        self.chosen = torch.zeros(num_envs, *self.shape, dtype=torch.bool, device=generator.device)
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
         self.rank = None if warm and not self.health <= 0 else rank + self.score_eps
 
     def choose(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
-        value = self._scores(view, games, cut) if self.rank is None else self.rank[games]
-        value = value.masked_fill(~view.alive[games][..., None], 0.0)
-        return top_dims(value, self.dims, floor=self.score_eps)
+        if self._looks(view.step):
+            value = self._scores(view, games, cut) if self.rank is None else self.rank[games]
+            value = value.masked_fill(~view.alive[games][..., None], 0.0)
+            self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
+        return self.chosen[games] & view.alive[games][..., None]
+
+    def _looks(self, step: int) -> bool:
+        """Whether the scores are computed at this step; always at the first two, as only the second one has scores."""
+        return step <= 1 or step % self.score_every == 0
 
     def hide(self, view: VictimView, games: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
         """(G, N, O) what the agents of the given games read instead, ``hidden`` (G, N, O) being cut out."""
@@ -123,7 +133,7 @@ class ObservationMask(nn.Module):
 
     def remember(self, view: VictimView) -> None:
         """Keep state, obs, alive and reference of this moment: with its actions they make the next step's scores."""
-        if self.rank is None and self.score_mode == "step":
+        if self.rank is None and self.score_mode == "step" and self._looks(view.step + 1):
             self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
 
     def _scores(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
