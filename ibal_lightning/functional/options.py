@@ -28,3 +28,13 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
     if not low <= value <= high:
         limits = f">= {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse an attack's count below 1.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name, value in counts.items():
+        check_range(f"attack.{name}", value, 1)

@@ -152,7 +152,10 @@ def batch_steps(batch):
         ({"eta": 1.1}, "attack.eta"),
         ({"window": 0}, "attack.window"),
         ({"hold": 0}, "attack.hold"),
-        ({"rows": 0}, "attack.rows"),
+        ({"rows": 0}, "attack.rows must be >= 1, got 0"),
+        ({"hidden": 0}, "attack.hidden must be >= 1"),
+        ({"rank": 0}, "attack.rank must be >= 1"),
+        ({"score_every": 0}, "attack.score_every"),
     ],
 )
 def test_bad_options_are_refused_by_name(options: dict, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import pytest
@@ -72,7 +73,7 @@ def test_masked_dims_stand_between_two_looks_at_the_scores() -> None:
         view.running.fill_(True)
         view.obs.normal_()
         hidden.append(attack.perturb_obs(view, generator()) != view.obs)
-    same = [torch.equal(before, after) for before, after in zip(hidden, hidden[1:], strict=False)]
+    same = [torch.equal(before, after) for before, after in itertools.pairwise(hidden)]
     assert same == [False, True, False, True, True, False]
 
 

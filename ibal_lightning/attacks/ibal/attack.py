@@ -18,7 +18,7 @@ from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.transitions import Context, draw_transitions
 from ibal_lightning.functional.masking import random_legal
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import check_counts
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 TABLE_EVERY = 10  # estimator updates between two looks at the table: scores cost as much as an update
@@ -63,6 +63,8 @@ class Ibal(Attack):
     obs_surface: ClassVar[ObsSurface] = "mask"
     acts: ClassVar[bool] = True
     mask_type: ClassVar[type[ObservationMask]] = ObservationMask
+    updates: Tensor
+    plan: Plan | None = None
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class Ibal(Attack):
         warmup_updates: int = 300,
     ) -> None:
         super().__init__(spec, threat)
-        check_range("attack.rows", rows, 1)
+        check_counts(rows=rows, hidden=hidden, rank=rank)
         self.K = largest_group(spec.n_agents, K)
         self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
         self.planner = Planner(spec.n_agents, K=self.K, p_floor=p_floor, coupling=coupling, strength=strength)
@@ -107,17 +109,13 @@ class Ibal(Attack):
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
         reference = Reference(p_ref, eps_ref, t_ref)
-        mask = self.mask_type(
-            spec, threat, reference, score_mode, score_transform, score_eps, score_every, hidden, rank
-        )
+        sizes = hidden, rank
+        mask = self.mask_type(spec, threat, reference, score_mode, score_transform, score_eps, score_every, *sizes)
         score = resolve_score(action_score, persistent=self.K == 1 or trigger != "step")
-        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, hidden, rank)
+        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, *sizes)
         self.mask = mask if self.K and mask.dims and observation and threat.obs else None
         self.rewrite = rewrite if self.K and action and threat.actions else None
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-
-    updates: Tensor
-    plan: Plan | None = None
 
     @property
     def group(self) -> Tensor | None:
