@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibal_lightning.backbones.packing import Packing, packed_gru, packing_of
+from ibal_lightning.backbones.gru import run_gru, run_packed_gru
+from ibal_lightning.backbones.packing import Packing, packing_of
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
 
@@ -66,13 +67,24 @@ class RecurrentNet(nn.Module):
 
     def embed(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """(..., N, H) input of the GRU from obs (..., N, O) and last_actions (..., N) i64, -1 for none."""
-        weight_obs, weight_last, weight_id = self.fc1.weight.split([self.obs_dim, self.n_actions, self.n_agents], 1)
-        x = F.linear(self._norm(0, obs), weight_obs, self.fc1.bias)
-        if self.n_actions:
-            x = x + F.embedding(last_actions + 1, F.pad(weight_last.t(), (0, 0, 1, 0)))
+        rows, weight = self._norm(0, obs).reshape(-1, self.obs_dim), self.fc1.weight[:, : self.obs_dim]
+        if self.n_actions or self.n_agents:
+            # Written over the looked-up rows: at training size a fresh tensor costs more than the arithmetic in it.
+            x = self._offsets(last_actions).addmm_(rows, weight.t())
+        else:
+            x = F.linear(rows, weight, self.fc1.bias)
+        return self._norm(1, x.relu_()).view(*obs.shape[:-1], self.hidden_dim)
+
+    def _offsets(self, last_actions: Tensor) -> Tensor:
+        """(M, H) what bias, last action and agent id add to fc1, looked up for last_actions (..., N)."""
+        _, weight_last, weight_id = self.fc1.weight.split([self.obs_dim, self.n_actions, self.n_agents], 1)
+        table = F.pad(weight_last.t(), (0, 0, 1, 0)) + self.fc1.bias
+        index = last_actions + 1 if self.n_actions else torch.zeros_like(last_actions)
         if self.n_agents:
-            x = x + weight_id.t()
-        return self._norm(1, torch.relu(x))
+            agents = torch.arange(self.n_agents, device=index.device)
+            index = index + agents * len(table)
+            table = (weight_id.t().unsqueeze(1) + table).flatten(0, 1)
+        return F.embedding(index.flatten(), table)
 
     def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step: outputs (B, N, A) and the next hidden (B, N, H) from obs (B, N, O), last_actions, hidden."""
@@ -93,11 +105,11 @@ class RecurrentNet(nn.Module):
         """
         games, slots, agents = obs.shape[:3]
         x = self.embed(obs.transpose(0, 1), last_actions.transpose(0, 1)).flatten(1, 2)
-        start = None if hidden is None else hidden.flatten(0, 1)[None]
-        hiddens = self.rnn(x, start)[0].view(slots, games, agents, self.hidden_dim)
+        start = x.new_zeros(games * agents, self.hidden_dim) if hidden is None else hidden.flatten(0, 1)
+        hiddens = run_gru(self.rnn, x, start).view(slots, games, agents, self.hidden_dim)
         return self.fc2(self._norm(2, hiddens)).transpose(0, 1), hiddens.transpose(0, 1)
 
-    def unroll_packed(self, obs: Tensor, last_actions: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+    def unroll_packed(self, obs: Tensor, last_actions: Tensor, packing: Packing) -> Tensor:
         """``unroll`` over the real slots only, from zero memory.
 
         Args:
@@ -106,12 +118,13 @@ class RecurrentNet(nn.Module):
             packing: of the episodes.
 
         Returns:
-            Outputs (P, N, A) and hiddens (P, N, H).
+            Outputs (P, N, A).
         """
         agents = obs.shape[1]
         x = self.embed(obs, last_actions).flatten(0, 1)
-        hidden = packed_gru(self.rnn, x, [size * agents for size in packing.sizes]).view(-1, agents, self.hidden_dim)
-        return self.fc2(self._norm(2, hidden)), hidden
+        sizes = [size * agents for size in packing.sizes]
+        hidden = run_packed_gru(self.rnn, x, x.new_zeros(sizes[0], self.hidden_dim), sizes)
+        return self.fc2(self._norm(2, hidden)).view(-1, agents, self.fc2.out_features)
 
 
 @dataclass(frozen=True)
@@ -130,10 +143,8 @@ class Slots:
             return cls(batch.obs_seen, last, None)
         return cls(packing.pack(batch.obs_seen), packing.pack(last), packing)
 
-    def through(self, net: RecurrentNet) -> tuple[Tensor, Tensor]:
-        """Outputs (B, T+1, N, A) and detached hiddens (B, T+1, N, H); 0 on padding where packed."""
+    def through(self, net: RecurrentNet) -> Tensor:
+        """Outputs (B, T+1, N, A); 0 on padding where packed."""
         if self.packing is None:
-            outputs, hidden = net.unroll(self.obs, self.last_actions)
-            return outputs, hidden.detach()
-        outputs, hidden = net.unroll_packed(self.obs, self.last_actions, self.packing)
-        return self.packing.unpack(outputs), self.packing.unpack(hidden.detach())
+            return net.unroll(self.obs, self.last_actions)[0]
+        return self.packing.unpack(net.unroll_packed(self.obs, self.last_actions, self.packing))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import RecurrentNet, Slots, input_blocks, last_actions
+from ibal_lightning.backbones.agents import RecurrentNet, input_blocks, last_actions
 from ibal_lightning.backbones.chunks import chunked, shuffled
 from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
 from ibal_lightning.backbones.options import INFINITY, adds_options
@@ -113,7 +113,7 @@ class Ppo(Backbone):
             Per slot: the memories before it, actor_hidden (B, T+1, N, H) and critic_hidden (B, T+1, M, H).
         """
         last = last_actions(batch)
-        logits, actor_hidden = Slots.of(batch).through(self.actor)
+        logits, actor_hidden = self.unroll(batch.obs_seen, last)
         values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
         real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
         norm, options = self.value_norm, self.options

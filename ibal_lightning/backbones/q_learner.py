@@ -68,7 +68,7 @@ class QLearner(Backbone):
         """Mean squared TD error of Q_tot over real steps."""
         batch = batch.trim()
         slots = Slots.of(batch)
-        utilities, hidden = slots.through(self.agent)
+        utilities = slots.through(self.agent)
         q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
         actions = batch.actions.clamp(min=0)
         q_taken = utilities[:, :-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
@@ -82,14 +82,14 @@ class QLearner(Backbone):
             "target_mean": masked_mean(targets, batch.mask),
             "td_error_abs": masked_mean((q_seen - targets).abs(), batch.mask),
         }
-        trace = {"utilities": utilities.detach(), "hidden": hidden, "q_tot": q_seen, "targets": targets}
+        trace = {"utilities": utilities.detach(), "q_tot": q_seen, "targets": targets}
         return LossOutput(error, logs, trace)
 
     @torch.no_grad()
     def targets(self, batch: EpisodeBatch, slots: Slots, best: Tensor) -> Tensor:
         """(B, T) targets of Q_tot; ``best`` (B, T+1, N) are the online network's greedy actions."""
         options, discount, last = self.options, discounts(batch, self.options.gamma), last_steps(batch)
-        utilities, _ = slots.through(self.target_agent)
+        utilities = slots.through(self.target_agent)
         q_max, target_best = legal(utilities, reachable(batch, options.gamma)).max(-1)
         chosen = best if options.double_q else target_best
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
