@@ -92,7 +92,8 @@ def load_facts(name: Literal["maps", "units", "lotv", "fitted_spawns"]) -> dict[
 def nearest_names(name: str, allowed: Iterable[str]) -> str:
     """The end of an error message about a mistyped name: the nearest one if any, then all."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
+    folded = {other.casefold(): other for other in allowed}
+    near = [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
     hint = f"did you mean {', '.join(near)}? " if near else ""
     return f"{hint}Allowed: {', '.join(allowed)}."
 

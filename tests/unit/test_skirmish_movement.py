@@ -1,0 +1,201 @@
+"""Closed forms of walking, turning, blocking, pushing, paths around cliffs, and of the choice of targets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.sparse.csgraph import dijkstra
+
+from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, smac_scenario
+from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.envs.skirmish.stats import load_stats
+from ibal_lightning.envs.skirmish.targeting import choose_target
+from ibal_lightning.envs.skirmish.terrain import make_terrain, sees
+from tests.unit.battlefield import make_field
+
+STATS = dict(zip(KINDS, load_stats("liberty"), strict=True))
+FAR = [("marine", 30.0, 30.0)]  # an enemy that meets nobody
+PER_STEP = {"marine": 1.125, "stalker": 1.4766, "zergling": 1.4766, "baneling": 1.25, "medivac": 1.375}
+
+
+@pytest.mark.parametrize("kind", PER_STEP)
+def test_distance_of_one_env_step(kind: str) -> None:
+    field = make_field([(kind, 10.0, 16.0)], FAR).command(0, "move", x=12.0, y=16.0).loops(8)
+    assert field.f["x"][0] - 10 == pytest.approx(PER_STEP[kind], abs=1e-4)
+    assert field.f["y"][0] == 16.0
+
+
+def test_a_move_order_ends_at_its_point() -> None:
+    field = make_field([("marine", 10.0, 16.0)], FAR).command(0, "move", x=11.0, y=16.0).loops(9)
+    assert field.f["x"][0] == pytest.approx(11, abs=0.05)
+    assert field.f["order"][0] == 0
+
+
+@pytest.mark.parametrize(("degrees", "loops", "walked"), [(60, 1, 1.0), (80, 1, 0.5), (100, 1, 0.0), (100, 2, 1.0)])
+def test_turning_takes_time_beyond_62_degrees_and_stops_beyond_92(degrees: float, loops: int, walked: float) -> None:
+    field = make_field([("marine", 10.0, 16.0)], FAR)
+    x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    field.command(0, "move", x=10 + 2 * x, y=16 + 2 * y).loops(loops)
+    gone = math.hypot(field.f["x"][0] - 10, field.f["y"][0] - 16)
+    assert gone == pytest.approx(walked * STATS["marine"]["speed"], abs=1e-5)
+    angle = math.degrees(math.atan2(field.f["face_y"][0], field.f["face_x"][0]))
+    assert angle == pytest.approx(min(degrees, loops * 62.49), abs=1e-3)
+
+
+def test_shooting_backwards_needs_a_turn_first() -> None:
+    ahead = make_field([("marine", 16.0, 16.0)], [("marine", 19.0, 16.0)])
+    behind = make_field([("marine", 16.0, 16.0)], [("marine", 19.0, 16.0)]).look(1, 1, 0)
+    hurt = [field.loops_until(lambda f=field.f: f["health"][0] < 45) for field in (ahead, behind)]
+    assert hurt == [2, 4]  # 180 degrees: 62.5, 125, 180
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.2, -0.5])
+def test_opposite_sides_never_overlap_and_walk_around_one_another(offset: float) -> None:
+    field = make_field([("marine", 10.0, 16.0)], [("spinecrawler", 13.0, 16.0 + offset)])
+    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.command(0, "move", x=18.0, y=16.0)
+    touch = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
+    for _ in range(100):
+        field.loops(1)
+        assert np.hypot(field.f["x"][1] - field.f["x"][0], field.f["y"][1] - field.f["y"][0]) >= touch - 1e-5
+    assert field.f["x"][0] == pytest.approx(18, abs=0.06)
+
+
+def test_units_of_one_side_are_pushed_apart_half_each_unless_one_fights() -> None:
+    field = make_field([("marine", 10.0, 16.0), ("marine", 10.5, 16.0)], FAR).loops(1)
+    assert field.f["x"][:2].tolist() == pytest.approx([10 - 0.125, 10.5 + 0.125])
+    field = make_field([("marine", 30.0, 3.0)], [("marine", 10.0, 16.0), ("marine", 10.5, 16.0)])
+    field.f["x"][0], field.f["y"][0] = 7.0, 16.0
+    field.loops(3)
+    assert field.f["x"][1:].tolist() == [10.0, 10.5]
+
+
+def test_colossi_stride_over_units_and_cliffs_and_flyers_over_all() -> None:
+    pathing = np.zeros((32, 32), bool)
+    pathing[12:20, 8:18] = True
+    pathing[:, 12] = False
+    for kind in ("colossus", "medivac"):
+        field = make_field([(kind, 10.0, 16.0)], [("spinecrawler", 11.5, 16.0)], pathing=pathing)
+        field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+        loops = field.command(0, "move", x=14.0, y=16.0).loops_until(lambda f=field.f: f["order"][0] == 0)
+        assert loops == pytest.approx(4 / STATS[kind]["speed"], abs=2)
+    field = make_field([("marine", 11.5, 16.0)], FAR, pathing=pathing).command(0, "move", x=14.0, y=16.0).loops(100)
+    assert field.f["x"][0] < 12
+
+
+@pytest.mark.parametrize("map_name", ["corridor", "2c_vs_64zg"])
+def test_paths_are_the_shortest_between_cells_that_see_one_another(map_name: str) -> None:
+    scenario = smac_scenario(map_name)
+    grid, waypoint = scenario.pathing, make_terrain(scenario)["waypoint"][0]
+    cells = np.flatnonzero(grid)
+    y, x = np.divmod(cells, MAP_CELLS)
+    visible = np.array([[sees(grid, a, b) for a in cells] for b in cells])
+    length = np.hypot(y[:, None] - y, x[:, None] - x)
+    shortest = dijkstra(np.where(visible, length, 0))
+    column = {cell: k for k, cell in enumerate(cells)}
+    for goal in range(0, len(cells), 37):
+        for start in range(0, len(cells), 23):
+            walked, here = 0.0, cells[start]
+            while here != cells[goal]:
+                corner = waypoint[cells[goal], here]
+                assert visible[column[here], column[corner]]
+                walked += length[column[here], column[corner]]
+                here = corner
+            assert walked == pytest.approx(shortest[start, goal])
+
+
+def test_a_unit_walks_around_a_wall_to_its_point() -> None:
+    pathing = np.zeros((32, 32), bool)
+    pathing[2:22, 9:22] = True
+    pathing[4:22, 15] = False
+    field = make_field([("zealot", 10.0, 20.0)], FAR, pathing=pathing).command(0, "move", x=20.0, y=20.0)
+    loops = field.loops_until(lambda: field.f["order"][0] == 0)
+    around = math.hypot(5, 16) + 1 + math.hypot(4, 16)
+    assert around < loops * STATS["zealot"]["speed"] < 1.05 * around
+
+
+def target_of(field, enemy: int = -1) -> int:
+    unit = len(field.f) - 1 if enemy == -1 else enemy
+    return choose_target(field.w, field.f, unit)
+
+
+def test_the_nearest_is_chosen_among_equals_by_edges() -> None:
+    field = make_field([("marine", 12.0, 16.0), ("marine", 13.0, 16.0)], [("marine", 16.0, 16.0)])
+    assert target_of(field) == 1
+    field = make_field([("marine", 12.7, 16.0), ("marauder", 12.6, 16.0)], [("marine", 16.0, 16.0)])
+    assert target_of(field) == 1
+
+
+def test_scan_range_is_five_from_edge_to_edge_or_the_weapon_range() -> None:
+    for kind, scan in (("zealot", 5), ("marine", 5), ("stalker", 6), ("spinecrawler", 7)):
+        reach = scan + STATS[kind]["radius"] + STATS["marine"]["radius"]
+        seen = make_field([("marine", 6.0, 16.0)], [(kind, 6.0 + reach - 0.01, 16.0)])
+        unseen = make_field([("marine", 6.0, 16.0)], [(kind, 6.0 + reach + 0.01, 16.0)])
+        assert (target_of(seen), target_of(unseen)) == (0, -1)
+
+
+def test_an_attacker_comes_first_and_preempts() -> None:
+    field = make_field([("marine", 14.0, 16.0), ("marine", 12.0, 16.0)], [("marine", 16.0, 16.0)])
+    assert field.loops(1).f["target"][2] == 0
+    field.command(1, "attack", 0).loops(1)
+    assert field.f["target"][2] == 0  # not during the damage point
+    assert field.loops(1).f["target"][2] == 1
+    field.command(1, "stop").loops(1)
+    assert field.f["target"][2] == 1  # kept while nobody attacks
+
+
+@pytest.mark.parametrize(("switches", "expected"), [({}, 1), ({"preempt": False}, 0), ({"attackers_first": False}, 0)])
+def test_the_switches_of_rule_seven(switches: dict, expected: int) -> None:
+    field = make_field([("marine", 14.0, 16.0), ("marine", 12.0, 16.0)], [("zealot", 18.0, 16.0)], **switches)
+    field.loops(1).command(1, "attack", 0).loops(1)
+    assert field.f["target"][2] == expected
+
+
+def test_threats_and_medivacs_come_before_the_harmless() -> None:
+    field = make_field([("zealot", 15.0, 18.5), ("marine", 13.0, 18.5)], [("medivac", 16.0, 16.0)])
+    field.w["kinds"][KINDS.index("medivac")]["can_hit"] = 1
+    field.w["kinds"][KINDS.index("medivac")]["scan"] = 5
+    assert target_of(field) == 1
+    field = make_field([("medivac", 12.0, 16.0)], [("marine", 16.0, 16.0)])
+    assert target_of(field) == 0
+    field = make_field([("medivac", 12.0, 16.0)], [("marauder", 16.0, 16.0)])
+    assert target_of(field) == -1
+
+
+def test_a_target_is_kept_inside_the_scan_range_and_dropped_beyond() -> None:
+    field = make_field([("marine", 14.0, 16.0), ("marine", 11.5, 16.0)], [("zealot", 16.0, 16.0)]).loops(1)
+    field.f["x"][0] = 11.4
+    assert target_of(field) == 0
+    field.f["x"][0] = 9.0
+    assert target_of(field) == 1
+
+
+def test_allies_are_passive() -> None:
+    field = make_field([("marine", 14.0, 16.0)], [("marine", 16.0, 16.0)])
+    for order in ({}, {"stop": True}):
+        if order:
+            field.command(0, "stop")
+        field.loops(8)
+        assert field.f["target"][0] == -1
+        assert field.f["health"][1] == 45
+
+
+def test_chase_goes_for_the_closest_ally_until_it_dies() -> None:
+    field = make_field([("marine", 5.0, 5.0), ("marine", 9.0, 9.0)], [("zealot", 20.0, 20.0)], order="chase")
+    field.command(0, "stop")
+    assert field.f["order_target"][2] == 1
+    field.f["x"][0] = 19.0
+    field.f["y"][0] = 19.0
+    field.command(0, "stop").loops(8)
+    assert field.f["order_target"][2] == 1
+    field.f["health"][1] = 0.0
+    field.command(0, "stop")
+    assert field.f["order_target"][2] == 0
+
+
+def test_chase_orders_that_the_weapon_refuses_leave_the_enemy_idle() -> None:
+    field = make_field([("medivac", 18.0, 18.0), ("marine", 9.0, 9.0)], [("marauder", 20.0, 20.0)], order="chase")
+    field.command(1, "stop")
+    assert field.f["order"][2] == 0

@@ -1,0 +1,205 @@
+"""How battles are described and how they start: catalogue, stats, switches, spawns, stale compilations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibal_lightning.envs.skirmish.catalogue import (
+    load_facts,
+    parse_map,
+    smac_maps,
+    smac_scenario,
+    smacv2_scenario,
+    smacv2_scenarios,
+)
+from ibal_lightning.envs.skirmish.engine import Engine, split_games
+from ibal_lightning.envs.skirmish.kernel import STAMP, drop_stale_kernels
+from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
+from ibal_lightning.envs.skirmish.placement import lattice_offsets
+from ibal_lightning.envs.skirmish.rules import make_rules
+from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.envs.skirmish.stats import load_stats
+from ibal_lightning.envs.skirmish.switches import make_switches
+
+
+def make_engine(name: str, num_envs: int = 8, **options) -> Engine:
+    if name in smac_maps():
+        return Engine(
+            scenario := smac_scenario(name),
+            make_rules(scenario, smac_options({})),
+            num_envs=num_envs,
+            seed=1,
+            **options,
+        )
+    scenario = smacv2_scenario(name)
+    return Engine(scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, seed=1, **options)
+
+
+def test_all_maps_and_scenarios_are_there() -> None:
+    assert len(smac_maps()) == 23
+    assert len(smacv2_scenarios()) == 15
+    for name in (*smac_maps(), *smacv2_scenarios()):
+        scenario = smac_scenario(name) if name in smac_maps() else smacv2_scenario(name)
+        assert scenario.pathing.shape == (32, 32)
+        assert scenario.n_units == scenario.n_agents + scenario.n_enemies
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("3M", "3m"), ("2s3zz", "2s3z"), ("mmm2", "MMM2")])
+def test_an_unknown_map_names_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"Unknown SMAC map '{name}': did you mean .*{nearest}"):
+        smac_scenario(name)
+
+
+def test_an_unknown_scenario_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean terran_5_vs_5"):
+        smacv2_scenario("terran_5_vs_6")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pathing_rows_y0_first": ["..."]}, "must be 32 rows of 32"),
+        ({"n_agents": 4}, "ally spawn groups hold 3 units, not 4"),
+        ({"spawn": {"ally": [["marin", 3, [9, 16]]], "enemy": []}}, "unknown unit 'marin': did you mean marine"),
+        ({"enemy_order": {"kind": "dance"}}, "Unknown enemy order 'dance'"),
+    ],
+)
+def test_malformed_map_data_is_named(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_map("3m", load_facts("maps")["maps"]["3m"] | change)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stats": "void"}, "Unknown unit stats 'void'"),
+        ({"spawn": "fited"}, "Unknown spawn 'fited': did you mean fitted"),
+        ({"jiter": True}, "Unknown battle switch 'jiter': did you mean jitter"),
+        ({"jitter": 1}, "jitter must be true or false"),
+        ({"enemy_medivac": "fly"}, "Unknown enemy_medivac 'fly'"),
+        ({"initial_loops": -1}, "initial_loops must be a number of at least 0"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"threads": 0}, "threads must be at least 1"),
+    ],
+)
+def test_bad_options_of_the_engine(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_engine("3m", **options)
+
+
+def test_fitted_positions_exist_for_four_maps_only() -> None:
+    with pytest.raises(ValueError, match="no positions for '3s5z'"):
+        make_engine("3s5z", spawn="fitted")
+    engine = make_engine("3m", spawn="fitted")
+    engine.reset()
+    assert sorted(engine.arena.units.x[0, :3] - 9) == pytest.approx([0.30, 0.38, 0.98], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "field", "expected"),
+    [
+        ("liberty", "marine", "period", 13.7728),
+        ("liberty", "stalker", "period", 23.04),
+        ("lotv", "stalker", "period", 29.92),
+        ("liberty", "colossus", "range", 6),
+        ("lotv", "colossus", "range", 7),
+        ("lotv", "colossus", "scan", 7),
+        ("liberty", "zealot", "scan", 5),
+        ("liberty", "medivac", "heal_rate", 0.5625),
+        ("liberty", "stalker", "missile", 1.171875),
+    ],
+)
+def test_stats_in_game_loops(version: str, kind: str, field: str, expected: float) -> None:
+    assert load_stats(version)[KINDS.index(kind)][field] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("shooter", "victim", "damage"),
+    [("marauder", "stalker", 20), ("marauder", "zealot", 10), ("baneling", "marine", 35), ("stalker", "zealot", 10)],
+)
+def test_damage_depends_on_attributes(shooter: str, victim: str, damage: float) -> None:
+    assert load_stats()[KINDS.index(shooter)]["damage"][KINDS.index(victim)] == damage
+
+
+def test_air_is_hit_by_those_who_can() -> None:
+    hitters = {kind for kind, row in zip(KINDS, load_stats(), strict=True) if row["can_hit"][KINDS.index("medivac")]}
+    assert hitters == {"marine", "stalker", "hydralisk"}
+
+
+def test_the_lattice_is_sorted_by_distance_then_west_then_south() -> None:
+    offsets = lattice_offsets()
+    squared = (offsets**2).sum(axis=1)
+    assert (np.diff(squared) >= 0).all()
+    assert offsets[:5].tolist() == [[0, 0], [-0.25, 0], [0, -0.25], [0, 0.25], [0.25, 0]]
+
+
+@pytest.mark.parametrize("name", ["25m", "MMM2", "so_many_baneling", "2c_vs_64zg", "protoss_20_vs_23", "zerg_10_vs_11"])
+def test_units_start_apart_inside_the_map_and_allies_are_numbered_by_kind_and_place(name: str) -> None:
+    engine = make_engine(name, initial_loops=0)
+    for _ in range(2):
+        engine.reset()
+        n, kinds = engine.scenario.n_agents, engine.arena.world["kinds"]
+        for f in engine.arena.fighters:
+            assert ((f["x"] >= 0) & (f["x"] < 32) & (f["y"] >= 0) & (f["y"] < 32)).all()
+            separation, layer = kinds["separation"][f["kind"]], kinds["layer"][f["kind"]]
+            distance = np.hypot(f["x"][:, None] - f["x"], f["y"][:, None] - f["y"]) + 1e3 * np.eye(len(f))
+            distance[layer[:, None] != layer] = 1e3
+            assert (distance - separation[:, None] - separation >= -1e-4).all()
+            order = sorted(range(n), key=lambda i, f=f: (f["kind"][i], f["x"][i], f["y"][i]))
+            assert order == list(range(n))
+
+
+def test_enemy_slots_are_a_random_permutation_in_every_episode() -> None:
+    engine = make_engine("MMM", num_envs=300)
+    engine.reset()
+    medivac = (engine.arena.units.kind[:, 10:] == KINDS.index("medivac")).mean(axis=0)
+    assert medivac == pytest.approx(np.full(10, 0.1), abs=0.06)
+
+
+def test_smacv2_draws_teams_by_weight_without_teams_of_exceptions() -> None:
+    engine = make_engine("terran_5_vs_5", num_envs=3000)
+    engine.reset()
+    kinds = engine.arena.units.kind
+    medivacs = (kinds[:, :5] == KINDS.index("medivac")).sum(axis=1)
+    assert medivacs.max() < 5
+    assert medivacs.mean() == pytest.approx(0.5, abs=0.05)
+    assert (np.sort(kinds[:, :5], axis=1) == np.sort(kinds[:, 5:], axis=1)).all()
+
+
+def test_smacv2_starts_surrounded_or_mirrored_half_the_time_each() -> None:
+    engine = make_engine("zerg_5_vs_5", num_envs=2000, initial_loops=0)
+    engine.reset()
+    x, y = engine.arena.units.x, engine.arena.units.y
+    surrounded = (np.hypot(x[:, :5] - 16, y[:, :5] - 16) < 3).all(axis=1)
+    assert surrounded.mean() == pytest.approx(0.5, abs=0.05)
+    ours, theirs = np.sort(x[~surrounded, :5], axis=1), np.sort(32 - x[~surrounded, 5:], axis=1)
+    assert (np.abs(ours - theirs).max(axis=1) < 1e-3).mean() > 0.6  # the others were in one another's way
+    corners = {(bool(a > 16), bool(b > 16)) for a, b in zip(x[surrounded, 5], y[surrounded, 5], strict=True)}
+    assert len(corners) == 4
+
+
+def test_switch_defaults_differ_where_the_games_do() -> None:
+    assert make_switches(smac_scenario("MMM")).enemy_medivac == 0
+    assert make_switches(smacv2_scenario("terran_5_vs_5")).enemy_medivac == 2
+
+
+def test_games_are_split_evenly() -> None:
+    assert split_games(10, 3) == [(0, 4), (4, 8), (8, 10)]
+    assert split_games(2, 2) == [(0, 1), (1, 2)]
+
+
+def test_compilations_go_when_a_source_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1")
+    cache = tmp_path / "__pycache__"
+    drop_stale_kernels(tmp_path)
+    old = cache / "a.f-1.py311.nbi"
+    old.write_text("compiled")
+    drop_stale_kernels(tmp_path)
+    assert old.exists()
+    (tmp_path / "b.py").write_text("y = 1")
+    drop_stale_kernels(tmp_path)
+    assert not old.exists()
+    assert (cache / STAMP).exists()
