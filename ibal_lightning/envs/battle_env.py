@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ibal_lightning import __version__
-from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
+from ibal_lightning.envs.battle_setup import play, split_arguments
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.engine import Engine
-from ibal_lightning.envs.skirmish.games import SkirmishGames
-from ibal_lightning.envs.skirmish.names import action_names, obs_names
-from ibal_lightning.envs.skirmish.rules import Rules
-from ibal_lightning.envs.worker_games import WorkerGames
-from ibal_lightning.functional.random import derive_seed
-from ibal_lightning.types import EnvSpec, Timestep
+from ibal_lightning.envs.skirmish.options import Options
+from ibal_lightning.envs.skirmish.rules import SHIPPED, Capabilities, make_rules
+from ibal_lightning.types import Timestep
 
-STOP = 1
+
+@dataclass(frozen=True)
+class Battle:
+    """Which battle, and what its package has beside the flags that both packages share."""
+
+    scenario: Scenario
+    parse: Callable[..., Options]  # the package's flags to options
+    genuine: Mapping[str, Any]  # further arguments of the genuine constructor, such as map_name
+    flags: Mapping[str, Any] = field(default_factory=dict)  # the package's own flags
+    capabilities: Capabilities = SHIPPED
 
 
 class BattleEnv:
@@ -32,11 +32,74 @@ class BattleEnv:
 
     ``info`` holds, as (B,) float32: won and battle_won (the same, the second under SMAC's name), dead_allies,
     dead_enemies; in the genuine game also dropped (the game crashed and its episode does not count).
+
+    Flags have the names and meanings of the genuine ``StarCraft2Env``. The embedded engine honours every flag that
+    changes observation, state, mask or reward and refuses the others with a reason.
+
+    Args:
+        battle: what the subclass chose.
+        num_envs: B.
+        seed: of every random stream.
+        engine: auto (StarCraft II if it is installed, else skirmish), sc2 or skirmish.
+        device: cpu.
+        threads: how many threads share the games (skirmish).
+        stats: unit numbers, liberty or lotv (skirmish).
+        spawn: placement rule, lattice or fitted (skirmish).
+        switches: unsettled battle rules by name (skirmish); see ``envs/skirmish/switches.py``.
+
+    Raises:
+        ValueError: an unknown engine, a flag that cannot be played, or a value out of range.
     """
 
-    def __init__(self, games: SkirmishGames | WorkerGames) -> None:
-        self._games = games
-        self.spec, self.num_envs, self.device = games.spec, games.num_envs, games.device
+    def __init__(
+        self,
+        battle: Battle,
+        *,
+        num_envs: int = 32,
+        seed: int = 0,
+        engine: str = "auto",
+        device: str = "cpu",
+        threads: int = 1,
+        stats: str = "liberty",
+        spawn: str = "lattice",
+        switches: Mapping[str, Any] | None = None,
+        step_mul: int = 8,
+        move_amount: float = 2,
+        difficulty: str = "7",
+        game_version: str | None = None,
+        continuing_episode: bool = False,
+        obs_all_health: bool = True,
+        obs_own_health: bool = True,
+        obs_last_action: bool = False,
+        obs_pathing_grid: bool = False,
+        obs_terrain_height: bool = False,
+        obs_instead_of_state: bool = False,
+        obs_timestep_number: bool = False,
+        state_last_action: bool = True,
+        state_timestep_number: bool = False,
+        reward_sparse: bool = False,
+        reward_only_positive: bool = True,
+        reward_death_value: float = 10,
+        reward_win: float = 200,
+        reward_defeat: float = 0,
+        reward_negative_scale: float = 0.5,
+        reward_scale: bool = True,
+        reward_scale_rate: float = 20,
+        replay_dir: str = "",
+        replay_prefix: str = "",
+        window_size_x: int = 1920,
+        window_size_y: int = 1200,
+        heuristic_ai: bool = False,
+        heuristic_rest: bool = False,
+        debug: bool = False,
+    ) -> None:
+        request, flags = split_arguments(locals(), battle.scenario.game)
+        flags |= battle.flags
+        options = battle.parse(flags, genuine=request.engine == "sc2")
+        rules = make_rules(battle.scenario, options, capabilities=battle.capabilities)
+        matters = {**dataclasses.asdict(options), "capability_config": battle.genuine.get("capability_config")}
+        self._games = play(request, battle.scenario, rules, matters=matters, genuine={**flags, **battle.genuine})
+        self.spec, self.num_envs, self.device = self._games.spec, self._games.num_envs, self._games.device
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Start new episodes in the games of ``mask`` (B,) (all by default); ``seed`` restarts every stream."""
@@ -65,117 +128,3 @@ class BattleEnv:
     def close(self) -> None:
         """Free processes."""
         self._games.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a constructor is told beside the genuine package's flags: how many games, of which seed, played by what."""
-
-    num_envs: int
-    seed: int
-    engine: str  # skirmish or sc2; auto is settled by the constructor
-    device: str
-    threads: int = 1
-    stats: str = "liberty"
-    spawn: str = "lattice"
-    switches: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 1:
-            raise ValueError(f"num_envs must be a whole number of at least 1, not {self.num_envs!r}.")
-        if self.device != "cpu":
-            raise ValueError(f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu.")
-        own = {"threads": 1, "stats": "liberty", "spawn": "lattice", "switches": None}
-        for name, default in own.items() if self.engine == "sc2" else ():
-            if getattr(self, name) != default:
-                raise ValueError(f"env.{name} is of the embedded engine; leave it out or use env.engine=skirmish.")
-
-
-def split_arguments(arguments: Mapping[str, Any], package: str) -> tuple[Request, dict[str, Any]]:
-    """A constructor's local variables as its request, with the engine settled, and the genuine package's flags."""
-    names = {field.name for field in dataclasses.fields(Request)}
-    request = {name: value for name, value in arguments.items() if name in names}
-    skipped = {*names, "self", "__class__"}
-    flags = {name: value for name, value in arguments.items() if name not in skipped}
-    request["engine"] = resolve_engine(request["engine"], package)
-    return Request(**request), flags
-
-
-def make_spec(scenario: Scenario, rules: Rules, engine: str, matters: Mapping[str, Any]) -> EnvSpec:
-    """Sizes, names and fingerprint of a battle.
-
-    Args:
-        scenario: the battle, under the name that the fingerprint shows.
-        rules: its interface.
-        engine: skirmish or sc2.
-        matters: every option that changes what is played or seen; hashed into the fingerprint.
-    """
-    text = json.dumps(matters, sort_keys=True, default=str)
-    short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return EnvSpec(
-        n_agents=rules.n_agents,
-        n_actions=rules.n_actions,
-        obs_dim=rules.obs_dim,
-        state_dim=rules.state_dim,
-        episode_limit=rules.episode_limit,
-        obs_names=obs_names(scenario, rules),
-        action_names=action_names(rules),
-        null_obs=torch.zeros(rules.obs_dim),
-        fingerprint=f"{engine}-{_engine_version(engine, scenario.game)}/{scenario.game}/{scenario.name}/{short}",
-        inert_action=STOP,
-    )
-
-
-def _engine_version(engine: str, package: str) -> str:
-    if engine == "skirmish":
-        return __version__
-    try:
-        return version(package)
-    except PackageNotFoundError:  # put on the path without being installed
-        return "unknown"
-
-
-def play(
-    request: Request, scenario: Scenario, rules: Rules, *, matters: Mapping[str, Any], genuine: Mapping[str, Any]
-) -> SkirmishGames | WorkerGames:
-    """The games on the engine of the request.
-
-    Args:
-        request: how many games, of which seed, on which engine.
-        scenario: the battle.
-        rules: its interface.
-        matters: options that change what is played or seen, for the fingerprint of the embedded engine.
-        genuine: the genuine constructor's arguments.
-    """
-    if request.engine == "sc2":
-        return play_genuine(request, scenario, rules, genuine)
-    return play_skirmish(request, scenario, rules, matters)
-
-
-def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: Mapping[str, Any]) -> SkirmishGames:
-    """The games on the embedded engine; ``matters`` as in ``make_spec``."""
-    switches = dict(request.switches or {})
-    engine = Engine(
-        scenario,
-        rules,
-        num_envs=request.num_envs,
-        seed=request.seed,
-        threads=request.threads,
-        stats=request.stats,
-        spawn=request.spawn,
-        **switches,
-    )
-    ours = {"stats": request.stats, "spawn": request.spawn, "switches": switches}
-    return SkirmishGames(make_spec(scenario, rules, "skirmish", {**matters, **ours}), rules, engine)
-
-
-def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:
-    """The games on StarCraft II, one process each; ``options`` are the genuine constructor's."""
-
-    def seeded(base: int) -> list[dict[str, Any]]:
-        # continuing_episode changes info only: it is how the package tells a time limit from a defeat.
-        flags = {**options, "continuing_episode": True}
-        seeds = [derive_seed(base, f"sc2 game {game}") % 2**31 for game in range(request.num_envs)]
-        return [{"package": scenario.game, "options": {**flags, "seed": each}} for each in seeds]
-
-    return WorkerGames(make_spec(scenario, rules, "sc2", options), make_genuine, seeded(request.seed), reseed=seeded)

@@ -63,17 +63,6 @@ class PymarlViews:
         """A."""
         return self.env.spec.n_actions
 
-    def get_env_info(self) -> dict[str, Any]:
-        """The sizes under PyMARL's names."""
-        spec = self.env.spec
-        return {
-            "state_shape": spec.state_dim,
-            "obs_shape": spec.obs_dim,
-            "n_actions": spec.n_actions,
-            "n_agents": spec.n_agents,
-            "episode_limit": spec.episode_limit,
-        }
-
 
 class PymarlEnv(PymarlViews):
     """A game that PyMARL, EPyMARL and scripts written for genuine SMAC can play.
@@ -116,6 +105,17 @@ class PymarlEnv(PymarlViews):
     def get_stats(self) -> dict[str, float]:
         """SMAC's counters over all episodes."""
         return {**self._stats, "win_rate": self._stats["battles_won"] / max(self._stats["battles_game"], 1)}
+
+    def get_env_info(self) -> dict[str, Any]:
+        """The sizes under PyMARL's names."""
+        spec = self.env.spec
+        return {
+            "state_shape": spec.state_dim,
+            "obs_shape": spec.obs_dim,
+            "n_actions": spec.n_actions,
+            "n_agents": spec.n_agents,
+            "episode_limit": spec.episode_limit,
+        }
 
     def close(self) -> None:
         """Close the environment."""

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ibal_lightning.envs.battle_env import BattleEnv, play, split_arguments
+from ibal_lightning.envs.battle_env import Battle, BattleEnv
 from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, shipped_capabilities
 from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names, smacv2_scenario, smacv2_scenarios
 from ibal_lightning.envs.skirmish.options import smacv2_options
-from ibal_lightning.envs.skirmish.rules import make_rules
 
 EPO = "_epo"  # extended partial observability: who has not seen an enemy first never sees it, and any target is legal
 
@@ -18,96 +17,48 @@ EPO = "_epo"  # extended partial observability: who has not seen an enemy first 
 class SmacV2(BattleEnv):
     """B battles of one SMACv2 scenario, with a new team and new positions in every episode.
 
-    Flags have the names and meanings of the genuine ``StarCraft2Env`` of ``smacv2``, and the values of the YAML files
-    that ship with it, which differ from the constructor's in ``obs_own_pos`` and ``use_unit_ranges``. The embedded
-    engine honours every flag that changes observation, state, mask or reward and refuses the others with a reason.
-
-    Observations depend on the order in which the agents look (see ``envs/skirmish/visits.py``); what follows a reset
-    is the second look of the episode, as in PyMARL, whose runner calls ``reset()`` and then ``get_obs()``.
+    Flags have the values of the YAML files that ship with the package, which differ from the genuine constructor's in
+    ``obs_own_pos`` and ``use_unit_ranges``. Observations depend on the order in which the agents look (see
+    ``envs/skirmish/visits.py``); what follows a reset is the second look of the episode, as in PyMARL, whose runner
+    calls ``reset()`` and then ``get_obs()``.
 
     Args:
-        num_envs: B.
-        seed: of every random stream.
         scenario: terran, protoss or zerg and a size, such as terran_5_vs_5 or zerg_20_vs_23; ``_epo`` behind it
             for extended partial observability.
-        engine: auto (StarCraft II if it is installed, else skirmish), sc2 or skirmish.
-        device: cpu.
-        threads: how many threads share the games (skirmish).
-        stats: unit numbers, liberty or lotv (skirmish).
-        spawn: placement rule, lattice or fitted (skirmish).
-        switches: unsettled battle rules by name (skirmish); see ``envs/skirmish/switches.py``.
         capability_config: in the genuine format; None for the scenario's own teams and starts.
         prob_obs_enemy: None for the scenario's own: 1, or 0 with ``_epo``.
         action_mask: None for the scenario's own: True, or False with ``_epo``.
+        **options: ``num_envs``, ``seed``, ``engine`` and the flags of SMAC, see ``BattleEnv``.
 
     Raises:
-        ValueError: an unknown scenario or engine, a flag that cannot be played, or a value out of range.
+        ValueError: an unknown scenario, a bad capability, or as ``BattleEnv``.
     """
 
     def __init__(
         self,
         *,
-        num_envs: int = 32,
-        seed: int = 0,
         scenario: str = "terran_5_vs_5",
-        engine: str = "auto",
-        device: str = "cpu",
-        threads: int = 1,
-        stats: str = "liberty",
-        spawn: str = "lattice",
-        switches: Mapping[str, Any] | None = None,
         capability_config: Mapping[str, Any] | None = None,
-        step_mul: int = 8,
-        move_amount: float = 2,
-        difficulty: str = "7",
-        game_version: str | None = None,
-        continuing_episode: bool = False,
-        obs_all_health: bool = True,
-        obs_own_health: bool = True,
-        obs_last_action: bool = False,
-        obs_pathing_grid: bool = False,
-        obs_terrain_height: bool = False,
-        obs_instead_of_state: bool = False,
-        obs_timestep_number: bool = False,
         obs_own_pos: bool = True,
         obs_starcraft: bool = True,
         conic_fov: bool = False,
         num_fov_actions: int = 12,
-        state_last_action: bool = True,
-        state_timestep_number: bool = False,
-        reward_sparse: bool = False,
-        reward_only_positive: bool = True,
-        reward_death_value: float = 10,
-        reward_win: float = 200,
-        reward_defeat: float = 0,
-        reward_negative_scale: float = 0.5,
-        reward_scale: bool = True,
-        reward_scale_rate: float = 20,
         use_unit_ranges: bool = True,
         min_attack_range: float = 2,
         kill_unit_step_mul: int = 2,
         fully_observable: bool = False,
         prob_obs_enemy: float | None = None,
         action_mask: bool | None = None,
-        replay_dir: str = "",
-        replay_prefix: str = "",
-        window_size_x: int = 1920,
-        window_size_y: int = 1200,
-        heuristic_ai: bool = False,
-        heuristic_rest: bool = False,
-        debug: bool = False,
+        **options: Any,
     ) -> None:
-        request, flags = split_arguments(locals(), "smacv2")
-        del flags["scenario"], flags["capability_config"]
-        battle, own = find_scenario(scenario)
-        flags |= {name: value for name, value in own.items() if flags[name] is None}
-        options = smacv2_options(flags, genuine=request.engine == "sc2")
+        own, named = locals(), ("self", "__class__", "scenario", "capability_config", "options")
+        flags = {name: value for name, value in own.items() if name not in named}
+        battle, defaults = find_scenario(scenario)
+        flags |= {name: value for name, value in defaults.items() if flags[name] is None}
         battle, capabilities = apply_capabilities(battle, capability_config)
-        rules = make_rules(battle, options, capabilities=capabilities)
         config = shipped_capabilities(battle) if capability_config is None else _plain(capability_config)
-        flags |= {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
-        matters = {**dataclasses.asdict(options), "capability_config": config}
-        super().__init__(play(request, battle, rules, matters=matters, genuine=flags))
+        genuine = {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
+        super().__init__(Battle(battle, smacv2_options, genuine, flags, capabilities), **options)
 
 
 def find_scenario(name: str) -> tuple[Scenario, dict[str, Any]]:

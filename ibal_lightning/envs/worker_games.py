@@ -18,6 +18,56 @@ log = logging.getLogger(__name__)
 
 MAX_RESTARTS = 3  # of one game in a row, before the fault is taken for a permanent one
 NO_RESUME = "StarCraft II cannot save and restore a battle, so this environment cannot be resumed."
+INFO = ("won", "battle_won", "dead_allies", "dead_enemies", "dropped")
+
+
+class Board:
+    """What B games show now, as tensors that are written in place."""
+
+    def __init__(self, spec: EnvSpec, num_envs: int) -> None:
+        b, n = num_envs, spec.n_agents
+        self.obs = torch.zeros(b, n, spec.obs_dim)
+        self.state = torch.zeros(b, spec.state_dim)
+        self.avail = torch.zeros(b, n, spec.n_actions, dtype=torch.bool)
+        self.reward = torch.zeros(b)
+        self.terminated = torch.zeros(b, dtype=torch.bool)
+        self.truncated = torch.zeros(b, dtype=torch.bool)
+        self.info = {name: torch.zeros(b) for name in INFO}
+
+    def running(self) -> list[int]:
+        """Games that are not over."""
+        return (~(self.terminated | self.truncated)).nonzero().flatten().tolist()
+
+    def write(self, game: int, shown: Shown) -> None:
+        """Put down what a game shows.
+
+        Raises:
+            ValueError: its shapes are not those of the spec.
+        """
+        mine = (self.obs[game], self.state[game], self.avail[game])
+        theirs = [torch.from_numpy(array) for array in (shown.obs, shown.state, shown.avail)]
+        if (got := [list(t.shape) for t in theirs]) != (wanted := [list(t.shape) for t in mine]):
+            raise ValueError(f"Game {game} shows obs, state and mask of shapes {got}, expected {wanted}.")
+        for target, source in zip(mine, theirs, strict=True):
+            target.copy_(source)
+        cut = bool(shown.info.get("episode_limit", False))
+        self.reward[game] = shown.reward
+        self.terminated[game], self.truncated[game] = shown.over and not cut, shown.over and cut
+        for name, values in self.info.items():
+            values[game] = float(shown.info.get("battle_won" if name == "won" else name, 0.0))
+
+    def drop(self, game: int) -> None:
+        """End the episode of a game that failed: truncated, without reward, marked as dropped."""
+        self.reward[game], self.terminated[game], self.truncated[game] = 0.0, False, True
+        for name, values in self.info.items():
+            values[game] = float(name == "dropped")
+
+    def timestep(self) -> Timestep:
+        """All of it; agents are alive unless no-op is legal for them, as in SMAC."""
+        alive = ~self.avail[:, :, 0]
+        return Timestep(
+            self.obs, self.state, self.avail, alive, self.reward, self.terminated, self.truncated, self.info
+        )
 
 
 class WorkerGames:
@@ -45,36 +95,34 @@ class WorkerGames:
         self.spec, self.num_envs, self.device = spec, len(options), torch.device("cpu")
         self.reseed, self.dropped = reseed, 0
         self.workers = [Worker(make, each, timeout_s=timeout_s) for each in options]
-        b, n = self.num_envs, spec.n_agents
-        self._obs = torch.zeros(b, n, spec.obs_dim)
-        self._state = torch.zeros(b, spec.state_dim)
-        self._avail = torch.zeros(b, n, spec.n_actions, dtype=torch.bool)
-        self._reward = torch.zeros(b)
-        self._terminated = torch.zeros(b, dtype=torch.bool)
-        self._truncated = torch.zeros(b, dtype=torch.bool)
-        names = ("won", "battle_won", "dead_allies", "dead_enemies", "dropped")
-        self._info = {name: torch.zeros(b) for name in names}
+        self.board = Board(spec, self.num_envs)
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """New episodes in the games of ``mask`` (B,); a ``seed`` restarts the processes of those games.
 
         Raises:
+            ValueError: these games cannot be given another seed.
             RuntimeError: a game cannot be started.
         """
         chosen = list(range(self.num_envs)) if mask is None else mask.nonzero().flatten().tolist()
         if seed is not None:
-            self._restart(chosen, seed)
+            if self.reseed is None:
+                raise ValueError("These games cannot be given another seed.")
+            options = self.reseed(seed)
+            for game in chosen:
+                self.workers[game].options = options[game]
+                self.workers[game].start()
         for game in chosen:
             self._ask(game, "reset")
         for game in chosen:
-            self._write(game, self._first_look(game))
-        return self._timestep()
+            self.board.write(game, self._first_look(game))
+        return self.board.timestep()
 
     def step(self, actions: Tensor) -> Timestep:
         """One step of the games that are not over with actions (B, N) i64; ``ValueError`` for an illegal one."""
-        running = (~(self._terminated | self._truncated)).nonzero().flatten().tolist()
-        check_legal(actions, self._avail, running)
-        self._reward.zero_()
+        running = self.board.running()
+        check_legal(actions, self.board.avail, running)
+        self.board.reward.zero_()
         for game in running:
             self._ask(game, actions[game].tolist())
         for game in running:
@@ -82,11 +130,12 @@ class WorkerGames:
                 shown = self.workers[game].receive()
             except WorkerDied as death:
                 self._drop(game, str(death))
+                self.workers[game].start()
                 continue
-            self._write(game, shown)
-            if shown.over and not shown.info:  # how the genuine package reports that its game crashed
-                self._drop(game, "the game process crashed", restart=False)
-        return self._timestep()
+            self.board.write(game, shown)
+            if shown.over and not shown.info:  # how the genuine package reports that StarCraft II crashed
+                self._drop(game, "StarCraft II crashed")
+        return self.board.timestep()
 
     def _ask(self, game: int, request: Any) -> None:
         """Send a request; a worker found dead says so at the next receive."""
@@ -110,42 +159,10 @@ class WorkerGames:
         except WorkerDied as death:
             raise RuntimeError(f"Game {game} failed {MAX_RESTARTS} times in a row; at last: {death}") from death
 
-    def _drop(self, game: int, cause: str, *, restart: bool = True) -> None:
-        """End the episode of a game whose process failed."""
+    def _drop(self, game: int, cause: str) -> None:
         log.warning("Game %d: its episode is dropped: %s", game, cause)
         self.dropped += 1
-        self._reward[game], self._terminated[game], self._truncated[game] = 0.0, False, True
-        for name in self._info:
-            self._info[name][game] = float(name == "dropped")
-        if restart:
-            self.workers[game].start()
-
-    def _restart(self, games: Sequence[int], seed: int) -> None:
-        if self.reseed is None:
-            raise ValueError("These games cannot be given another seed.")
-        options = self.reseed(seed)
-        for game in games:
-            self.workers[game].options = options[game]
-            self.workers[game].start()
-
-    def _write(self, game: int, shown: Shown) -> None:
-        wanted = (tuple(self._obs.shape[1:]), tuple(self._state.shape[1:]), tuple(self._avail.shape[1:]))
-        if (got := (shown.obs.shape, shown.state.shape, shown.avail.shape)) != wanted:
-            raise ValueError(f"Game {game} shows obs, state and mask of shapes {got}, expected {wanted}.")
-        self._obs[game] = torch.from_numpy(shown.obs)
-        self._state[game] = torch.from_numpy(shown.state)
-        self._avail[game] = torch.from_numpy(shown.avail)
-        cut = bool(shown.info.get("episode_limit", False))
-        self._reward[game] = shown.reward
-        self._terminated[game], self._truncated[game] = shown.over and not cut, shown.over and cut
-        for name, values in self._info.items():
-            values[game] = float(shown.info.get("battle_won" if name == "won" else name, 0.0))
-
-    def _timestep(self) -> Timestep:
-        alive = ~self._avail[:, :, 0]  # SMAC: no-op is legal for the dead alone
-        return Timestep(
-            self._obs, self._state, self._avail, alive, self._reward, self._terminated, self._truncated, self._info
-        )
+        self.board.drop(game)
 
     def configure(self, **options: float) -> None:
         """The genuine game offers no condition to change."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from ibal_lightning.envs.skirmish.options import FIXED, FIXED_SECOND, Options, S
 from ibal_lightning.envs.skirmish.rules import make_rules
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2, find_scenario
+from ibal_lightning.signatures import runtime_options, static_options
 
 # obs, state, actions measured with the genuine smacv2.
 SECOND_SIZES = {
@@ -87,7 +87,7 @@ def test_a_medivacs_targets_are_named() -> None:
 
 @pytest.mark.parametrize(("env", "fixed", "own"), [(Smac, FIXED, {}), (SmacV2, FIXED_SECOND, SHIPPED)])
 def test_constructors_take_every_genuine_flag_with_its_default(env: type, fixed: dict, own: dict) -> None:
-    given = {p.name: p.default for p in inspect.signature(env).parameters.values()}
+    given = {name: option.default for name, option in runtime_options(env).items()}
     kind = SmacOptions if env is Smac else Options
     expected = {field.name: getattr(Options(), field.name) for field in dataclasses.fields(kind)} | own
     expected |= {name: value for name, (value, _) in fixed.items()}
@@ -197,3 +197,8 @@ def test_bad_capabilities(config: dict, message: str) -> None:
 def test_fixed_maps_have_no_capabilities() -> None:
     with pytest.raises(ValueError, match="fixed teams"):
         apply_capabilities(smac_scenario("3m"), {"n_units": 4})
+
+
+@pytest.mark.parametrize(("env", "module"), [(Smac, "smac"), (SmacV2, "smacv2")])
+def test_the_command_line_knows_every_flag_without_importing_the_engine(env: type, module: str) -> None:
+    assert static_options(f"ibal_lightning.envs.{module}", env.__name__) == runtime_options(env)

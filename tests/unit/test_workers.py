@@ -67,7 +67,7 @@ def test_illegal_actions_are_refused_before_anybody_moves(pair: WorkerGames) -> 
     before = pair.reset().obs.clone()
     with pytest.raises(ValueError, match=r"Illegal action 0 of agent 1 in game 1; legal: \[1"):
         pair.step(torch.tensor([[1, 1, 1], [1, 0, 1]]))
-    assert torch.equal(pair._obs, before)
+    assert torch.equal(pair.board.obs, before)
 
 
 def test_a_killed_worker_is_replaced_and_its_episode_dropped(pair: WorkerGames) -> None:

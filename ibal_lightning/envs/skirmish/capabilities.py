@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams, nearest_names
-from ibal_lightning.envs.skirmish.rules import TYPE_BITS, Capabilities
+from ibal_lightning.envs.skirmish.rules import SHIPPED, TYPE_BITS, Capabilities
 from ibal_lightning.envs.skirmish.state import KINDS
 
 REASONS = {
@@ -30,7 +30,7 @@ def apply_capabilities(scenario: Scenario, config: Mapping[str, Any] | None) -> 
         ValueError: an unknown key, a distribution that the embedded engine does not play, or numbers out of range.
     """
     if config is None:
-        return scenario, Capabilities()
+        return scenario, SHIPPED
     _check_keys(config)
     attack, mask = config.get("attack"), config.get("enemy_mask")
     abilities = Capabilities(

@@ -132,11 +132,14 @@ class Capabilities(NamedTuple):
     observe_types: bool = True
 
 
+SHIPPED = Capabilities()  # of the scenarios as they come
+
+
 def make_rules(
     scenario: Scenario,
     options: Options,
     *,
-    capabilities: Capabilities = Capabilities(),  # noqa: B008
+    capabilities: Capabilities = SHIPPED,
     height: NDArray[np.float64] | None = None,
 ) -> Rules:
     """Everything the interface functions need to know about a scenario under these options.

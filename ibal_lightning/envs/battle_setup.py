@@ -1,0 +1,141 @@
+"""How a battle is set up: the request, the sizes and names it leads to, and the games on either engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ibal_lightning import __version__
+from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
+from ibal_lightning.envs.skirmish.catalogue import Scenario
+from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.games import SkirmishGames
+from ibal_lightning.envs.skirmish.names import action_names, obs_names
+from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.envs.worker_games import WorkerGames
+from ibal_lightning.functional.random import derive_seed
+from ibal_lightning.types import EnvSpec
+
+STOP = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a constructor is told beside the genuine package's flags: how many games, of which seed, played by what."""
+
+    num_envs: int
+    seed: int
+    engine: str  # skirmish or sc2; auto is settled by the constructor
+    device: str
+    threads: int = 1
+    stats: str = "liberty"
+    spawn: str = "lattice"
+    switches: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 1:
+            raise ValueError(f"num_envs must be a whole number of at least 1, not {self.num_envs!r}.")
+        if self.device != "cpu":
+            raise ValueError(f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu.")
+        own = {"threads": 1, "stats": "liberty", "spawn": "lattice", "switches": None}
+        for name, default in own.items() if self.engine == "sc2" else ():
+            if getattr(self, name) != default:
+                raise ValueError(f"env.{name} is of the embedded engine; leave it out or use env.engine=skirmish.")
+
+
+def split_arguments(arguments: Mapping[str, Any], package: str) -> tuple[Request, dict[str, Any]]:
+    """A constructor's local variables as its request, with the engine settled, and the genuine package's flags."""
+    names = {field.name for field in dataclasses.fields(Request)}
+    request = {name: value for name, value in arguments.items() if name in names}
+    skipped = {*names, "self", "__class__", "battle"}
+    flags = {name: value for name, value in arguments.items() if name not in skipped}
+    request["engine"] = resolve_engine(request["engine"], package)
+    return Request(**request), flags
+
+
+def make_spec(scenario: Scenario, rules: Rules, engine: str, matters: Mapping[str, Any]) -> EnvSpec:
+    """Sizes, names and fingerprint of a battle.
+
+    Args:
+        scenario: the battle, under the name that the fingerprint shows.
+        rules: its interface.
+        engine: skirmish or sc2.
+        matters: every option that changes what is played or seen; hashed into the fingerprint.
+    """
+    text = json.dumps(matters, sort_keys=True, default=str)
+    short = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return EnvSpec(
+        n_agents=rules.n_agents,
+        n_actions=rules.n_actions,
+        obs_dim=rules.obs_dim,
+        state_dim=rules.state_dim,
+        episode_limit=rules.episode_limit,
+        obs_names=obs_names(scenario, rules),
+        action_names=action_names(rules),
+        null_obs=torch.zeros(rules.obs_dim),
+        fingerprint=f"{engine}-{_engine_version(engine, scenario.game)}/{scenario.game}/{scenario.name}/{short}",
+        inert_action=STOP,
+    )
+
+
+def _engine_version(engine: str, package: str) -> str:
+    if engine == "skirmish":
+        return __version__
+    try:
+        return version(package)
+    except PackageNotFoundError:  # put on the path without being installed
+        return "unknown"
+
+
+def play(
+    request: Request, scenario: Scenario, rules: Rules, *, matters: Mapping[str, Any], genuine: Mapping[str, Any]
+) -> SkirmishGames | WorkerGames:
+    """The games on the engine of the request.
+
+    Args:
+        request: how many games, of which seed, on which engine.
+        scenario: the battle.
+        rules: its interface.
+        matters: options that change what is played or seen, for the fingerprint of the embedded engine.
+        genuine: the genuine constructor's arguments.
+    """
+    if request.engine == "sc2":
+        return play_genuine(request, scenario, rules, genuine)
+    return play_skirmish(request, scenario, rules, matters)
+
+
+def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: Mapping[str, Any]) -> SkirmishGames:
+    """The games on the embedded engine; ``matters`` as in ``make_spec``."""
+    switches = dict(request.switches or {})
+    engine = Engine(
+        scenario,
+        rules,
+        num_envs=request.num_envs,
+        seed=request.seed,
+        threads=request.threads,
+        stats=request.stats,
+        spawn=request.spawn,
+        **switches,
+    )
+    ours = {"stats": request.stats, "spawn": request.spawn, "switches": switches}
+    return SkirmishGames(make_spec(scenario, rules, "skirmish", {**matters, **ours}), rules, engine)
+
+
+def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:
+    """The games on StarCraft II, one process each; ``options`` are the genuine constructor's."""
+
+    def seeded(base: int) -> list[dict[str, Any]]:
+        """Constructor arguments of every game under a seed."""
+        # continuing_episode changes info only: it is how the package tells a time limit from a defeat.
+        flags = {**options, "continuing_episode": True}
+        seeds = [derive_seed(base, f"sc2 game {game}") % 2**31 for game in range(request.num_envs)]
+        return [{"package": scenario.game, "options": {**flags, "seed": each}} for each in seeds]
+
+    return WorkerGames(make_spec(scenario, rules, "sc2", options), make_genuine, seeded(request.seed), reseed=seeded)
