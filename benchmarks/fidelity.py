@@ -24,7 +24,7 @@ from references import reference
 from torch import Tensor
 
 from ibal_lightning.backbones.pymarl import load, read_weights
-from ibal_lightning.backbones.q_learner import Qmix, Qplex, QLearner, Vdn
+from ibal_lightning.backbones.q_learner import QLearner, Qmix, Qplex, Vdn
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
