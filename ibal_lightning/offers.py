@@ -29,7 +29,7 @@ SUPPLIED: Mapping[str, frozenset[str]] = {
     "backbone": frozenset({"spec"}),
     "attack": frozenset({"spec", "threat"}),
     "threat": frozenset(),
-    "estimator": frozenset(),
+    "estimator": frozenset({"x_dim", "y_dim", "context_dim"}),
     "regularizer": frozenset({"spec"}),
     "logger": frozenset({"save_dir"}),
 }

@@ -31,7 +31,10 @@ def run(cfg: DictConfig) -> None:
 
 def choices_table(found: dict[tuple[str, str], tuple[Offer, ...]]) -> Table:
     """Group, choice, kind, origin, and whether it can run here."""
-    table = Table("group", "choice", "kind", "from", "runs here", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("group", "choice", "kind", "from"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("runs here")
     previous = None
     for (group, name), items in found.items():
         if previous not in (None, group):

@@ -94,4 +94,5 @@ def fit(
         torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
         optimizer.step()
         logs = {name: float(value) for name, value in out.logs.items()}
+    attack.observe(collectors[1].collect(env_steps=10**12, explore=True))  # held out, for the health of estimators
     return logs
