@@ -18,13 +18,12 @@ tanh_backward = torch.ops.aten.tanh_backward
 
 
 class Step(NamedTuple):
-    """What the backward pass needs of one step."""
+    """What the backward pass needs of one step. No view of the output: that would be a cycle that keeps every graph."""
 
     rows: slice
     gates: Tensor  # (R, 2H) reset and update gate
     recurrent: Tensor  # (R, H) W_hn h + b_hn
     new: Tensor  # (R, H)
-    hidden: Tensor  # (R, H) memory before the step
 
 
 class PackedGru(torch.autograd.Function):
@@ -56,7 +55,7 @@ class PackedGru(torch.autograd.Function):
         dim = weight_hh.shape[1]
         (gates_ih, new_ih), (gates_hh, new_hh) = halves(weight_ih), halves(weight_hh)
         bias, bias_new, bias_recurrent = (bias_ih + bias_hh)[: 2 * dim], bias_ih[2 * dim :], bias_hh[2 * dim :]
-        out = x.new_empty(len(x), dim)
+        out, start = x.new_empty(len(x), dim), hidden
         ctx.steps = []
         for rows in step_rows(sizes):
             now, hidden = x[rows], hidden[: rows.stop - rows.start]
@@ -64,29 +63,31 @@ class PackedGru(torch.autograd.Function):
             recurrent = torch.addmm(bias_recurrent, hidden, new_hh.t())
             new = torch.addmm(bias_new, now, new_ih.t()).addcmul_(gates[:, :dim], recurrent).tanh_()
             if any(ctx.needs_input_grad):
-                ctx.steps.append(Step(rows, gates, recurrent, new, hidden))
+                ctx.steps.append(Step(rows, gates, recurrent, new))
             hidden = torch.lerp(new, hidden, gates[:, dim:], out=out[rows])
-        ctx.save_for_backward(x, weight_ih, weight_hh)
+        ctx.save_for_backward(x, weight_ih, weight_hh, start, out)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of rows, memory, weights and biases from that of the hiddens (P, H)."""
-        x, weight_ih, weight_hh = ctx.saved_tensors
+        x, weight_ih, weight_hh, start, out = ctx.saved_tensors
         dim = weight_hh.shape[1]
         (gates_ih, new_ih), (gates_hh, new_hh) = halves(weight_ih), halves(weight_hh)
         d_x, d_ih, d_hh = torch.empty_like(x), torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
         d_bias_ih, d_bias_hh = x.new_zeros(3 * dim), x.new_zeros(3 * dim)
         carry = grad[:0]
-        for step in reversed(ctx.steps):
+        before = [start, *(out[step.rows] for step in ctx.steps[:-1])]
+        for step, memory in zip(reversed(ctx.steps), reversed(before), strict=True):
+            hidden = memory[: len(step.new)]
             d_hidden = grad[step.rows].clone()
             d_hidden[: len(carry)] += carry
-            d_gates, d_new, d_recurrent = local_gradients(d_hidden, step)
+            d_gates, d_new, d_recurrent = local_gradients(d_hidden, step, hidden)
             torch.mm(d_gates, gates_ih, out=d_x[step.rows]).addmm_(d_new, new_ih)
             carry = d_hidden.mul_(step.gates[:, dim:]).addmm_(d_gates, gates_hh).addmm_(d_recurrent, new_hh)
             accumulate(d_ih, d_bias_ih, d_gates, d_new, x[step.rows])
-            accumulate(d_hh, d_bias_hh, d_gates, d_recurrent, step.hidden)
+            accumulate(d_hh, d_bias_hh, d_gates, d_recurrent, hidden)
         return d_x, carry, d_ih, d_hh, d_bias_ih, d_bias_hh, None
 
 
@@ -118,14 +119,17 @@ def halves(weight: Tensor) -> tuple[Tensor, Tensor]:
     return weight[: 2 * dim], weight[2 * dim :]
 
 
-def local_gradients(d_hidden: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients before the activations: gates (R, 2H), new (R, H) and the recurrent part of new (R, H)."""
+def local_gradients(d_hidden: Tensor, step: Step, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients before the activations: gates (R, 2H), new (R, H) and the recurrent part of new (R, H).
+
+    ``hidden`` (R, H) is the memory before the step.
+    """
     reset, update = step.gates.chunk(2, 1)
     d_new = tanh_backward(d_hidden - d_hidden * update, step.new)
     d_gates = torch.empty_like(step.gates)
     d_reset, d_update = d_gates.chunk(2, 1)
     torch.mul(d_new, step.recurrent, out=d_reset)
-    torch.mul(d_hidden, step.hidden - step.new, out=d_update)
+    torch.mul(d_hidden, hidden - step.new, out=d_update)
     return sigmoid_backward(d_gates, step.gates), d_new, d_new * reset
 
 
