@@ -72,14 +72,14 @@ def make_spec(scenario: Scenario, rules: Rules, engine: str, matters: Mapping[st
     text = json.dumps(matters, sort_keys=True, default=str)
     short = hashlib.sha256(text.encode()).hexdigest()[:8]
     return EnvSpec(
-        n_agents=rules.n_agents,
-        n_actions=rules.n_actions,
-        obs_dim=rules.obs_dim,
-        state_dim=rules.state_dim,
-        episode_limit=rules.episode_limit,
+        n_agents=int(rules.n_agents),
+        n_actions=int(rules.n_actions),
+        obs_dim=int(rules.obs_dim),
+        state_dim=int(rules.state_dim),
+        episode_limit=int(rules.episode_limit),
         obs_names=obs_names(scenario, rules),
         action_names=action_names(rules),
-        null_obs=torch.zeros(rules.obs_dim),
+        null_obs=torch.zeros(int(rules.obs_dim)),
         fingerprint=f"{engine}-{_engine_version(engine, scenario.game)}/{scenario.game}/{scenario.name}/{short}",
         inert_action=STOP,
     )

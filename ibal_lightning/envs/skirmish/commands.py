@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +53,9 @@ def command_agent(rules: Rules, units: Units, memory: Memory, g: int, i: int, ac
     elif FIRST_MOVE <= action < FIRST_LOOK:
         command_move(rules, units, g, i, action, commands)
     elif FIRST_LOOK <= action < rules.n_actions_no_attack:
-        memory.fov[g, i, 0] = rules.views[action - FIRST_LOOK, 0]
-        memory.fov[g, i, 1] = rules.views[action - FIRST_LOOK, 1]
+        angle = 2 * math.pi * ((action - FIRST_LOOK) / rules.n_views)
+        memory.fov[g, i, 0] = math.cos(angle)
+        memory.fov[g, i, 1] = math.sin(angle)
     elif action >= rules.n_actions_no_attack:
         command_target(rules, units, memory, g, i, action - rules.n_actions_no_attack, commands)
 

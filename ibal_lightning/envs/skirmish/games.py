@@ -35,8 +35,8 @@ class SkirmishGames:
         if seed is not None:
             self.engine.seed = seed
             fresh = allocate_memory(self.rules, self.num_envs)
-            for mine, new in zip(self.engine.arena.memory, fresh, strict=True):
-                mine[chosen] = new[chosen]
+            for name, new in fresh._asdict().items():
+                getattr(self.engine.arena.memory, name)[chosen] = new[chosen]
         self.engine.reset(chosen)
         return self._timestep()
 

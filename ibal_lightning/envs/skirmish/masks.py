@@ -33,7 +33,7 @@ def can_move(rules: Rules, x: float, y: float, action: int) -> bool:
     else:
         x -= reach
     column, row = int(x), int(y)
-    return 0 <= column < rules.map_x and 0 <= row < rules.map_y and rules.pathing[row, column]
+    return 0 <= column < rules.map_x and 0 <= row < rules.map_y and rules.pathing[row, column] != 0
 
 
 @part

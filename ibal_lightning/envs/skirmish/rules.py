@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.catalogue import Scenario
+from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario
 from ibal_lightning.envs.skirmish.options import Options
 from ibal_lightning.envs.skirmish.state import KINDS
 
@@ -45,79 +45,83 @@ TYPE_BITS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 HEALER_MAPS = ("MMM", "terran_gen")
 
 
-class Rules(NamedTuple):
-    """Scalars and constant tables of one scenario under one set of options. Widths and starts count features."""
-
-    second: bool  # SMACv2 rather than SMAC
-    n_agents: int
-    n_enemies: int
-    n_actions: int
-    n_actions_no_attack: int
-    episode_limit: int
-    heals: bool  # medivacs heal, their cooldown feature is energy, and they alone do not win
-    # terrain
-    pathing: NDArray[np.bool_]  # (Y, X) [y, x]
-    height: NDArray[np.float64]  # (Y, X) [y, x] in [0, 1]
-    map_x: int
-    map_y: int
-    max_distance_x: float
-    max_distance_y: float
-    move_amount: float
-    # tables (K,)
-    sight: NDArray[np.float64]
-    shoot: NDArray[np.float64]
-    max_cooldown: NDArray[np.float64]
-    max_shield: NDArray[np.float64]
-    ally_bit: NDArray[np.int8]
-    enemy_bit: NDArray[np.int8]
-    # layout
-    type_bits: int
-    ally_shield: bool
-    enemy_shield: bool
-    enemy_start: int
-    enemy_width: int
-    ally_start: int
-    ally_width: int
-    own_start: int
-    obs_dim: int
-    state_ally_width: int
-    state_enemy_width: int
-    state_dim: int
-    # observation and state flags
-    obs_all_health: bool
-    obs_own_health: bool
-    obs_last_action: bool
-    obs_pathing_grid: bool
-    obs_terrain_height: bool
-    obs_instead_of_state: bool
-    obs_timestep_number: bool
-    obs_own_pos: bool
-    obs_starcraft: bool
-    state_last_action: bool
-    state_timestep_number: bool
-    fully_observable: bool
-    prob_obs_enemy: float
-    action_mask: bool
-    conic_fov: bool
-    half_cone: float  # radians
-    views: NDArray[np.float64]  # (F, 2) directions of the look actions
-    # capabilities
-    stochastic_attack: bool
-    observe_attack: bool
-    attack_low: float
-    attack_high: float
-    mask_enemies: bool
-    mask_keep: float  # probability that an enemy's health and type stay visible to an agent
-    observe_types: bool
-    # reward
-    reward_sparse: bool
-    reward_only_positive: bool
-    reward_death_value: float
-    reward_win: float
-    reward_defeat: float
-    reward_negative_scale: float
-    reward_scale: bool
-    reward_scale_rate: float
+# One record: a compiled function is given it as one pointer, where separate values would be a hundred arguments.
+RULES = np.dtype(
+    [
+        ("second", np.bool_),  # SMACv2 rather than SMAC
+        ("n_agents", np.int64),
+        ("n_enemies", np.int64),
+        ("n_actions", np.int64),
+        ("n_actions_no_attack", np.int64),
+        ("episode_limit", np.int64),
+        ("heals", np.bool_),  # medivacs heal, their cooldown feature is energy, and they alone do not win
+        # terrain
+        ("pathing", np.int8, (MAP_CELLS, MAP_CELLS)),  # (Y, X) [y, x]
+        ("height", np.float64, (MAP_CELLS, MAP_CELLS)),  # (Y, X) [y, x] in [0, 1]
+        ("map_x", np.int64),
+        ("map_y", np.int64),
+        ("max_distance_x", np.float64),
+        ("max_distance_y", np.float64),
+        ("move_amount", np.float64),
+        # tables (K,)
+        ("sight", np.float64, len(KINDS)),
+        ("shoot", np.float64, len(KINDS)),
+        ("max_cooldown", np.float64, len(KINDS)),
+        ("max_shield", np.float64, len(KINDS)),
+        ("ally_bit", np.int8, len(KINDS)),
+        ("enemy_bit", np.int8, len(KINDS)),
+        # layout
+        ("type_bits", np.int64),
+        ("ally_shield", np.bool_),
+        ("enemy_shield", np.bool_),
+        ("enemy_start", np.int64),
+        ("enemy_width", np.int64),
+        ("ally_start", np.int64),
+        ("ally_width", np.int64),
+        ("own_start", np.int64),
+        ("obs_dim", np.int64),
+        ("state_ally_width", np.int64),
+        ("state_enemy_width", np.int64),
+        ("state_dim", np.int64),
+        # observation and state flags
+        ("obs_all_health", np.bool_),
+        ("obs_own_health", np.bool_),
+        ("obs_last_action", np.bool_),
+        ("obs_pathing_grid", np.bool_),
+        ("obs_terrain_height", np.bool_),
+        ("obs_instead_of_state", np.bool_),
+        ("obs_timestep_number", np.bool_),
+        ("obs_own_pos", np.bool_),
+        ("obs_starcraft", np.bool_),
+        ("state_last_action", np.bool_),
+        ("state_timestep_number", np.bool_),
+        ("fully_observable", np.bool_),
+        ("prob_obs_enemy", np.float64),
+        ("action_mask", np.bool_),
+        ("conic_fov", np.bool_),
+        ("half_cone", np.float64),  # radians
+        ("n_views", np.int64),  # look actions
+        # capabilities
+        ("stochastic_attack", np.bool_),
+        ("observe_attack", np.bool_),
+        ("attack_low", np.float64),
+        ("attack_high", np.float64),
+        ("mask_enemies", np.bool_),
+        ("mask_keep", np.float64),  # probability that an enemy's health and type stay visible to an agent
+        ("observe_types", np.bool_),
+        # reward
+        ("reward_sparse", np.bool_),
+        ("reward_only_positive", np.bool_),
+        ("reward_death_value", np.float64),
+        ("reward_win", np.float64),
+        ("reward_defeat", np.float64),
+        ("reward_negative_scale", np.float64),
+        ("reward_scale", np.bool_),
+        ("reward_scale_rate", np.float64),
+    ],
+    align=True,
+)
+Rules = np.record  # of RULES: scalars and constant tables of one scenario under one set of options
 
 
 class Capabilities(NamedTuple):
@@ -151,23 +155,19 @@ def make_rules(
         height: (Y, X) terrain height in [0, 1]; flat ground by default.
     """
     sizes = _sizes(scenario, options)
-    flags = {name: getattr(options, name) for name in Rules._fields if hasattr(options, name)}
-    map_y, map_x = scenario.pathing.shape
-    terrain = {
-        "pathing": np.ascontiguousarray(scenario.pathing, np.bool_),
-        "height": np.zeros((map_y, map_x)) if height is None else np.ascontiguousarray(height, np.float64),
-        "map_x": map_x, "map_y": map_y, "max_distance_x": float(map_x), "max_distance_y": float(map_y),
-    }  # fmt: skip
+    flags = {name: getattr(options, name) for name in RULES.names or () if hasattr(options, name)}
+    extent = dict.fromkeys(("map_x", "map_y", "max_distance_x", "max_distance_y"), MAP_CELLS)
+    terrain = {"pathing": scenario.pathing, "height": 0.0 if height is None else height, **extent}
     fields = {
         **flags, **sizes, **terrain, **_tables(scenario, options), **_layout(scenario, options, sizes, capabilities),
-        **_views(options), **capabilities._asdict(),
+        **capabilities._asdict(), "n_views": options.num_fov_actions, "half_cone": math.pi / options.num_fov_actions,
         "second": scenario.game == "smacv2", "heals": scenario.map_type in HEALER_MAPS,
         "obs_own_health": options.obs_own_health or options.obs_all_health,
     }  # fmt: skip
-    # One type a field, however a number was written, so that all rules share one compilation.
-    kinds = get_type_hints(Rules)
-    plain = (bool, int, float)
-    return Rules(**{name: kind(fields[name]) if kind in plain else fields[name] for name, kind in kinds.items()})
+    rules = np.recarray(1, RULES)
+    for name in RULES.names or ():
+        rules[name][0] = fields[name]
+    return rules[0]
 
 
 def _sizes(scenario: Scenario, options: Options) -> dict[str, Any]:
@@ -225,11 +225,3 @@ def _layout(scenario: Scenario, options: Options, sizes: dict[str, Any], capabil
         "own_start": own_start, "obs_dim": obs_dim, "state_ally_width": ally_row, "state_enemy_width": enemy_row,
         "state_dim": n * obs_dim if o.obs_instead_of_state else state,
     }  # fmt: skip
-
-
-def _views(options: Options) -> dict[str, Any]:
-    """The look actions' directions and half the opening of the cone (SMACv2 conic_fov)."""
-    count = options.num_fov_actions
-    angles = [2 * math.pi * (i / count) for i in range(count)]
-    views = np.array([(np.cos(angle), np.sin(angle)) for angle in angles])
-    return {"views": views, "half_cone": (2 * math.pi / count) / 2}
