@@ -49,7 +49,7 @@ class EnvStepProgress(_AfterRollout):
             self.printed = time.monotonic()
             left = max(self.budget - data.env_steps, 0) / max(rate, 1e-9)
             steps = f"{data.env_steps:,}/{self.budget:,} env steps  {rate:,.0f}/s"
-            self.console.print(f"train {steps}  {left:.0f} s left  {text}", highlight=False)
+            self.console.print(f"train {steps}  {left:.0f} s left  {text}", highlight=False, soft_wrap=True)
 
     def _text(self, data: InducedDecPOMDP) -> str:
         parts = [f"win {self.metrics.metrics.floats()['battle_won_mean']:.2f}"]
