@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,7 @@ class Recorder:
         self.truncated = torch.zeros_like(self.terminated)
         self.mask = torch.zeros_like(self.terminated)
         self.won = torch.zeros(b, device=device)
+        self.dropped = torch.zeros(b, dtype=torch.bool, device=device)
 
     def observe(self, step: int, now: Timestep, seen: Tensor) -> None:
         """Slot ``step`` (0..T): what the game shows and what the policy reads."""
@@ -49,13 +52,15 @@ class Recorder:
         self.terminated[:, step] = now.terminated
         self.truncated[:, step] = now.truncated
         self.won.copy_(now.info["won"])
+        if "dropped" in now.info:  # a worker died and took its game with it
+            self.dropped |= now.info["dropped"] > 0
 
     def batch(self, steps: int, group: Tensor | None) -> EpisodeBatch:
-        """The first ``steps`` steps as a batch of views on these buffers."""
+        """The first ``steps`` steps as a batch of views on these buffers, without the games that were dropped."""
         obs = self.obs[:, : steps + 1]
         taken, actions = self.actions_taken[:, :steps], self.actions[:, :steps]
         mask = self.mask[:, :steps]
-        return EpisodeBatch(
+        batch = EpisodeBatch(
             obs=obs,
             obs_seen=obs if self.obs_seen is self.obs else self.obs_seen[:, : steps + 1],
             state=self.state[:, : steps + 1],
@@ -71,3 +76,9 @@ class Recorder:
             mask=mask,
             won=self.won,
         )
+        if not self.dropped.any():
+            return batch
+        kept = ~self.dropped
+        self.dropped = torch.zeros_like(kept)
+        whole = batch.map(lambda x: x[kept])
+        return replace(whole, obs_seen=whole.obs) if batch.obs_seen is batch.obs else whole

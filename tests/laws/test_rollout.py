@@ -18,7 +18,7 @@ from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.training.data import InducedDecPOMDP, check_memory
-from ibal_lightning.types import EpisodeBatch, VictimView
+from ibal_lightning.types import EpisodeBatch, Timestep, VictimView
 
 TASK = "Foraging-5x5-3p-1f-v3"
 
@@ -175,3 +175,27 @@ def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
         check_memory(env, 10**9)
+
+
+class Crashing(Lbf):
+    """Loses game 2 in its third step, as an environment does whose worker process died."""
+
+    def step(self, actions: Tensor) -> Timestep:
+        now = super().step(actions)
+        crash = (torch.arange(self.num_envs) == 2) & (self.games[2].current_step >= 3)
+        self._truncated[crash.numpy()] = True
+        return dataclasses.replace(now, info={**now.info, "dropped": crash.float()})
+
+
+def test_a_dropped_episode_leaves_the_batch_and_nothing_else() -> None:
+    env = Crashing(num_envs=6, seed=1, task=TASK)
+    with seeded(0, "backbone"):
+        backbone = Vdn(env.spec)
+    collector = Collector(env, backbone, Attack(env.spec, Threat()), seed=3)
+    batch = collector.collect(env_steps=0, explore=True)
+    _, whole = play(Attack)
+    kept = torch.tensor([0, 1, 3, 4, 5])
+    steps = batch.mask.shape[1]
+    assert torch.equal(batch.obs, whole.obs[kept, : steps + 1])
+    assert torch.equal(batch.mask, whole.mask[kept, :steps])
+    assert batch.obs_seen is batch.obs
