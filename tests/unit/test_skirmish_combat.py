@@ -7,13 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from ibal_lightning.envs.skirmish.damage import hit, line_distance
+from ibal_lightning.envs.skirmish import damage
+from ibal_lightning.envs.skirmish.kernel import kernel
 from ibal_lightning.envs.skirmish.spawn import give_first_orders
 from ibal_lightning.envs.skirmish.state import KINDS
 from ibal_lightning.envs.skirmish.stats import load_stats
 from tests.unit.battlefield import make_field
 
 STATS = dict(zip(KINDS, load_stats("liberty"), strict=True))
+hit = kernel(damage.hit.py_func)
+line_distance = damage.line_distance.py_func
 FAR = [("marine", 30.0, 30.0)]  # an enemy that meets nobody
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import dijkstra
 
+from ibal_lightning.envs.skirmish import targeting
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, smac_scenario
+from ibal_lightning.envs.skirmish.kernel import kernel
 from ibal_lightning.envs.skirmish.state import KINDS
 from ibal_lightning.envs.skirmish.stats import load_stats
-from ibal_lightning.envs.skirmish.targeting import choose_target
 from ibal_lightning.envs.skirmish.terrain import make_terrain, sees
 from tests.unit.battlefield import make_field
 
 STATS = dict(zip(KINDS, load_stats("liberty"), strict=True))
+choose_target = kernel(targeting.choose_target.py_func)
 FAR = [("marine", 30.0, 30.0)]  # an enemy that meets nobody
 PER_STEP = {"marine": 1.125, "stalker": 1.4766, "zergling": 1.4766, "baneling": 1.25, "medivac": 1.375}
 
