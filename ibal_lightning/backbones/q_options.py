@@ -43,7 +43,7 @@ class QOptions:
     target_interval: int = 100
     target_tau: float = 1.0
     optimizer: str = "adam"
-    lr: float = 1e-3
+    lr: float = 5e-4
     max_grad_norm: float = 10.0
     epsilon_start: float = 1.0
     epsilon_finish: float = 0.05

@@ -29,7 +29,7 @@ class Planner:
 
     Args:
         K: largest group.
-        p_floor: lower end of P_act, or "1/K".
+        p_floor: lower end of P_act, "1/K" or "auto", see ``probability_floor``.
         coupling: whether masks and overrides always come together in training, see ``draw_surfaces``.
         strength: of test episodes: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
 
@@ -65,15 +65,20 @@ class Planner:
 
 
 def probability_floor(p_floor: float | str, K: int) -> float:
-    """The lower end of P_act; "1/K" is 1 for K = 1, so that every step is attacked.
+    """The lower end of P_act.
+
+    "1/K" is the description's, and 1 for K = 1: every step is attacked and P_max has nowhere to grow. On a map without
+    slack (3m) such games are never won and teach nothing, so "auto" is 1/K for K > 1 and 0.25 for K = 1.
 
     Raises:
-        ValueError: neither a probability nor "1/K".
+        ValueError: neither a probability nor one of the two words.
     """
-    if p_floor == "1/K":
+    if p_floor == "1/K" or (p_floor == "auto" and K > 1):
         return 1 / max(K, 1)
+    if p_floor == "auto":
+        return 0.25
     if isinstance(p_floor, str):
-        raise ValueError(f'attack.p_floor must be a probability or "1/K", got {p_floor!r}')
+        raise ValueError(f'attack.p_floor must be a probability, "1/K" or "auto", got {p_floor!r}')
     check_range("attack.p_floor", p_floor, 0, 1)
     return p_floor
 
