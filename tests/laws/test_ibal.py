@@ -146,7 +146,7 @@ def batch_steps(batch):
         ({"score_transform": "log"}, "halflog"),
         ({"p_ref": "softmax"}, "did you mean 'soft'"),
         ({"p_floor": 1.5}, "attack.p_floor must be between 0 and 1"),
-        ({"p_floor": "half"}, "a probability or"),
+        ({"p_floor": "half"}, "must be a probability"),
         ({"p_max_init": 2.0}, "attack.p_max_init"),
         ({"alpha": 0.9}, "attack.alpha must be >= 1"),
         ({"eta": 1.1}, "attack.eta"),

@@ -160,7 +160,8 @@ def test_excluding_the_intended_action_always_changes_it_where_it_can(score: str
 
 
 def test_action_score_follows_the_persistence_of_overrides() -> None:
-    assert warm_ibal(K=1).rewrite.score == "lagged"
+    assert warm_ibal(K=1).rewrite.score == "klx"
+    assert warm_ibal(K=1, p_floor="1/K").rewrite.score == "lagged"
     assert warm_ibal(K=3).rewrite.score == "klx"
     assert warm_ibal(K=3, trigger="hold").rewrite.score == "lagged"
     assert warm_ibal(K=3, action_score="pmi").rewrite.score == "pmi"

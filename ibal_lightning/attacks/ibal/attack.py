@@ -48,7 +48,7 @@ class Ibal(Attack):
         score_every: steps between two looks at the scores; the masked dims stay the same in between.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share and temperature of the soft one.
-        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (K=1 or a held trigger),
+        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held trigger),
             klx where they come and go.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
@@ -111,7 +111,7 @@ class Ibal(Attack):
         reference = Reference(p_ref, eps_ref, t_ref)
         sizes = hidden, rank
         mask = self.mask_type(spec, threat, reference, score_mode, score_transform, score_eps, score_every, *sizes)
-        score = resolve_score(action_score, persistent=self.K == 1 or trigger != "step")
+        score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
         rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, *sizes)
         self.mask = mask if self.K and mask.dims and observation and threat.obs else None
         self.rewrite = rewrite if self.K and action and threat.actions else None
