@@ -141,7 +141,7 @@ def test_units_start_apart_inside_the_map_and_allies_are_numbered_by_kind_and_pl
     engine = make_engine(name, initial_loops=0)
     for _ in range(2):
         engine.reset()
-        n, kinds = engine.scenario.n_agents, engine.arena.world["kinds"]
+        n, kinds = engine.scenario.n_agents, engine.arena.world[0]["kinds"]
         for f in engine.arena.fighters:
             assert ((f["x"] >= 0) & (f["x"] < 32) & (f["y"] >= 0) & (f["y"] < 32)).all()
             separation, layer = kinds["separation"][f["kind"]], kinds["layer"][f["kind"]]

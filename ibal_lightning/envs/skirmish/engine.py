@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, World, make_world
+from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, make_world
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.commands import command_game, find_illegal
 from ibal_lightning.envs.skirmish.dynamics import advance_game
@@ -33,7 +33,7 @@ MAX_UNITS = 32_000  # unit indices are int16
 class Arena(NamedTuple):
     """All that the compiled loops need of a batch of games."""
 
-    world: World
+    world: NDArray[np.void]  # (1,) WORLD: an array, because a record takes longer to hand over
     fighters: NDArray[np.void]  # (B, U) FIGHTER
     start: Fighters  # (U,) what an episode of fixed teams starts from
     offsets: NDArray[np.float64]  # (M, 2) lattice
@@ -65,8 +65,8 @@ def reset_games(arena: Arena, first: int, last: int, conditions: Conditions, mas
         if mask[g]:
             a.memory.episode[g] += 1
             name = EpisodeName(seed, g, a.memory.episode[g])
-            start_game(a.world, a.fighters[g], a.start, a.offsets, name)
-            report_start(a.world, a.fighters[g], a.units, g, conditions.ally_health)
+            start_game(a.world[0], a.fighters[g], a.start, a.offsets, name)
+            report_start(a.world[0], a.fighters[g], a.units, g, conditions.ally_health)
             begin_game(a.rules, a.units, a.memory, seed, g, a.outputs)
             observe_game(a.rules, a.units, a.memory, g, a.outputs)
 
@@ -92,9 +92,18 @@ def step_games(arena: Arena, first: int, last: int, actions: NDArray[np.int64]) 
             a.outputs.reward[g] = 0.0
             continue
         command_game(a.rules, a.units, a.memory, g, actions, a.commands)
-        advance_game(a.world, a.fighters[g], a.units, g, a.commands)
+        advance_game(a.world[0], a.fighters[g], a.units, g, a.commands)
         outcome_game(a.rules, a.units, a.memory, g, a.outputs)
         observe_game(a.rules, a.units, a.memory, g, a.outputs)
+
+
+@kernel
+def step_all(arena: Arena, actions: NDArray[np.int64]) -> int:
+    """``step_games`` of all games in one call, unless an action is illegal: then what ``first_illegal`` says."""
+    wrong = first_illegal(arena, actions)
+    if wrong < 0:
+        step_games(arena, 0, actions.shape[0], actions)
+    return wrong
 
 
 class Engine:
@@ -130,14 +139,14 @@ class Engine:
         chosen = make_switches(scenario, **switches)
         if spawn == "fitted":
             chosen = chosen._replace(initial_loops=fitted_spawn(scenario)["initial_loops"])
-        world = make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)
+        world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
         self.scenario, self.num_envs = scenario, num_envs
         self.ally_health = 1.0
         self.seed = seed
         self._arena = Arena(
             world,
             np.zeros((num_envs, scenario.n_units), FIGHTER),
-            starting_fighters(world, scenario, spawn),
+            starting_fighters(world[0], scenario, spawn),
             lattice_offsets(),
             allocate_units(num_envs, scenario.n_units),
             rules,
@@ -187,9 +196,11 @@ class Engine:
         actions = np.ascontiguousarray(actions, np.int64)
         if actions.shape != self.outputs.alive.shape:
             raise ValueError(f"Actions must have shape {self.outputs.alive.shape}, not {actions.shape}")
-        if (wrong := first_illegal(self._arena, actions)) >= 0:
+        wrong = step_all(self._arena, actions) if self._pool is None else first_illegal(self._arena, actions)
+        if wrong >= 0:
             raise ValueError(self._complaint(actions, *divmod(wrong, self.scenario.n_agents)))
-        self._run(step_games, actions)
+        if self._pool is not None:
+            self._run(step_games, actions)
         return self.outputs
 
     def state_dict(self) -> dict[str, Any]:
