@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +18,15 @@ import torch
 from ibal_lightning import __version__
 from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.engine import Engine, step_games
 from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.worker_games import WorkerGames
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.types import EnvSpec
+
+logger = logging.getLogger(__name__)
 
 STOP = 1
 
@@ -113,6 +118,7 @@ def play(
 
 def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: Mapping[str, Any]) -> SkirmishGames:
     """The games on the embedded engine; ``matters`` as in ``make_spec``."""
+    announce_compilation()
     switches = dict(request.switches or {})
     engine = Engine(
         scenario,
@@ -126,6 +132,13 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
     )
     ours = {"stats": request.stats, "spawn": request.spawn, "switches": switches}
     return SkirmishGames(make_spec(scenario, rules, "skirmish", {**matters, **ours}), rules, engine)
+
+
+@cache
+def announce_compilation() -> None:
+    """Say once why the first start of an installation takes longer."""
+    if not any(Path(step_games.stats.cache_path).glob("engine.step_games-*.nbc")):
+        logger.warning("Compiling the battle engine: about half a minute, once for this installation.")
 
 
 def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:
