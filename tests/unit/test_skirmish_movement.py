@@ -74,6 +74,19 @@ def test_units_of_one_side_are_pushed_apart_half_each_unless_one_fights() -> Non
     assert field.f["x"][1:].tolist() == [10.0, 10.5]
 
 
+@pytest.mark.parametrize(("blocks", "closest"), [(False, 0.0), (True, 0.75)])
+def test_a_fighting_comrade_blocks_only_by_switch(blocks: bool, closest: float) -> None:
+    field = make_field(
+        [("marine", 10.0, 16.0)], [("marine", 15.0, 16.0), ("zealot", 15.8, 16.0)], own_fighters_block=blocks
+    )
+    apart = []
+    for _ in range(40):
+        field.loops(1)
+        apart.append(np.hypot(field.f["x"][2] - field.f["x"][1], field.f["y"][2] - field.f["y"][1]))
+    assert min(apart) == pytest.approx(closest, abs=0.15)
+    assert field.f["fighting"][1:].all()
+
+
 def test_colossi_stride_over_units_and_cliffs_and_flyers_over_all() -> None:
     pathing = np.zeros((32, 32), bool)
     pathing[12:20, 8:18] = True

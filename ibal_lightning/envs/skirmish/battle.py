@@ -70,7 +70,7 @@ FIGHTER = np.dtype(
         ("hit_target", np.int16),
         ("attackers", np.int16),  # allies with the order to attack this unit, counted each step
         ("side", np.int8),  # +1 or -1: the way the unit last turned around an obstacle
-        ("fighting", np.bool_),  # stood in range of its target in this loop
+        ("fighting", np.bool_),  # stood in range of its target when it last acted
         ("healed", np.bool_),  # has been healed in this loop
         ("exploding", np.bool_),  # died, and its blast has not yet been dealt
     ],

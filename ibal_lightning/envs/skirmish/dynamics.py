@@ -23,7 +23,6 @@ def run_timers(w: World, f: Fighters, i: int) -> None:
     kind = f[i].kind
     f[i].cooldown = max(f[i].cooldown - 1.0, 0.0)
     f[i].backswing = max(f[i].backswing - 1.0, 0.0)
-    f[i].fighting = False
     f[i].healed = False
     if w.kinds[kind].shield_regen > 0:
         f[i].quiet += 1.0
@@ -52,6 +51,7 @@ def act(w: World, f: Fighters, i: int) -> None:
     """Unit i chooses whom to fight or heal, and shoots, walks or stays (rule 3c)."""
     if f[i].health <= 0:
         return
+    f[i].fighting = False
     if w.kinds[f[i].kind].heal_rate > 0:
         target = patient(w, f, i)
         f[i].target = target

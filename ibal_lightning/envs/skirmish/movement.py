@@ -54,20 +54,32 @@ def is_ground(w: World, layer: int, x: float, y: float) -> bool:
 
 
 @part
-def is_blocked(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
-    """Whether unit i, stepping to (x, y), would run into a unit of the other side at the inner radii (rule 14).
+def runs_into(w: World, f: Fighters, i: int, j: int, x: float, y: float) -> bool:
+    """Whether unit i, stepping to (x, y), comes closer to unit j than the inner radii allow (rule 14).
 
     Stepping away from an overlap is allowed.
     """
-    kind = f[i].kind
+    dx, dy = f[j].x - x, f[j].y - y
+    reach = w.kinds[f[i].kind].inner + w.kinds[f[j].kind].inner
+    after = dx * dx + dy * dy
+    if after >= reach * reach or f[j].health <= 0 or w.kinds[f[j].kind].layer != w.kinds[f[i].kind].layer:
+        return False
+    dx, dy = f[j].x - f[i].x, f[j].y - f[i].y
+    return after < dx * dx + dy * dy
+
+
+@part
+def is_blocked(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
+    """Whether unit i, stepping to (x, y), would run into a unit of the other side, or, by a switch, into a fighting one
+    of its own (rule 14)."""
     first, last = (w.n_agents, w.n_units) if i < w.n_agents else (0, w.n_agents)
     for j in range(first, last):
-        dx, dy = f[j].x - x, f[j].y - y
-        reach = w.kinds[kind].inner + w.kinds[f[j].kind].inner
-        after = dx * dx + dy * dy
-        if after < reach * reach and f[j].health > 0 and w.kinds[f[j].kind].layer == w.kinds[kind].layer:
-            dx, dy = f[j].x - f[i].x, f[j].y - f[i].y
-            if after < dx * dx + dy * dy:
+        if runs_into(w, f, i, j, x, y):
+            return True
+    if w.switches.own_fighters_block:
+        first, last = (0, w.n_agents) if i < w.n_agents else (w.n_agents, w.n_units)
+        for j in range(first, last):
+            if f[j].fighting and j != i and runs_into(w, f, i, j, x, y):
                 return True
     return False
 

@@ -21,6 +21,7 @@ class Switches(NamedTuple):
     enemies_first: bool = False  # 3: which side acts first in a loop
     turning: bool = True  # 12: turning takes time
     blocking: bool = True  # 14: units of opposite sides block one another
+    own_fighters_block: bool = False  # 14: so do fighting units of one's own side, without path finding around them
     separation: bool = True  # 14: units of one side are pushed apart
     windup: bool = True  # 15: damage point
     backswing: bool = True  # 15: no walking right after a shot
