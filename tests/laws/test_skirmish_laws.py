@@ -201,7 +201,7 @@ def test_a_state_of_another_battle_is_refused() -> None:
     state = make_engine("3m").state_dict()
     with pytest.raises(ValueError, match="is of '3m', the engine plays '8m'"):
         make_engine("8m").load_state_dict(state)
-    with pytest.raises(ValueError, match="has shape"):
+    with pytest.raises(ValueError, match="the saved state holds"):
         make_engine("3m", 5).load_state_dict(state)
 
 
@@ -218,7 +218,7 @@ def test_only_the_masked_games_start_anew_and_finished_ones_wait() -> None:
     engine.reset(np.array([False, True, False]))
     assert engine.outputs.terminated.tolist() == [True, False, True]
     assert (engine.outputs.state[[0, 2]] == before[1][[0, 2]]).all()
-    assert engine.memory.episode.tolist() == [0, 1, 0]
+    assert engine.arena.memory.episode.tolist() == [0, 1, 0]
 
 
 def focus_fire(engine: Engine) -> np.ndarray:

@@ -11,37 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, make_world
+from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.commands import command_game, find_illegal
 from ibal_lightning.envs.skirmish.dynamics import advance_game
 from ibal_lightning.envs.skirmish.kernel import kernel, part
-from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
+from ibal_lightning.envs.skirmish.memory import Outputs
 from ibal_lightning.envs.skirmish.observe import observe_game
 from ibal_lightning.envs.skirmish.outcome import begin_game, outcome_game
-from ibal_lightning.envs.skirmish.placement import fitted_spawn, lattice_offsets, starting_fighters
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.spawn import EpisodeName, report_start, start_game
-from ibal_lightning.envs.skirmish.state import Commands, Units, allocate_commands, allocate_units
-from ibal_lightning.envs.skirmish.stats import load_stats
-from ibal_lightning.envs.skirmish.switches import make_switches
-from ibal_lightning.envs.skirmish.terrain import make_terrain
 
 MAX_UNITS = 32_000  # unit indices are int16
-
-
-class Arena(NamedTuple):
-    """All that the compiled loops need of a batch of games."""
-
-    world: NDArray[np.void]  # (1,) WORLD: an array, because a record takes longer to hand over
-    fighters: NDArray[np.void]  # (B, U) FIGHTER
-    start: Fighters  # (U,) what an episode of fixed teams starts from
-    offsets: NDArray[np.float64]  # (M, 2) lattice
-    units: Units
-    rules: Rules
-    memory: Memory
-    commands: Commands
-    outputs: Outputs
 
 
 class Conditions(NamedTuple):
@@ -136,24 +117,10 @@ class Engine:
         **switches: Any,
     ) -> None:
         check_sizes(scenario, num_envs, threads)
-        chosen = make_switches(scenario, **switches)
-        if spawn == "fitted":
-            chosen = chosen._replace(initial_loops=fitted_spawn(scenario)["initial_loops"])
-        world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
         self.scenario, self.num_envs = scenario, num_envs
         self.ally_health = 1.0
         self.seed = seed
-        self._arena = Arena(
-            world,
-            np.zeros((num_envs, scenario.n_units), FIGHTER),
-            starting_fighters(world[0], scenario, spawn),
-            lattice_offsets(),
-            allocate_units(num_envs, scenario.n_units),
-            rules,
-            allocate_memory(rules, num_envs),
-            allocate_commands(num_envs, scenario.n_agents),
-            allocate_outputs(rules, num_envs),
-        )
+        self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
         self._shards = split_games(num_envs, min(threads, num_envs))
         self._pool = ThreadPoolExecutor(len(self._shards)) if len(self._shards) > 1 else None
 
@@ -161,11 +128,6 @@ class Engine:
     def outputs(self) -> Outputs:
         """The arrays that ``reset`` and ``step`` write, shared, not copied."""
         return self._arena.outputs
-
-    @property
-    def memory(self) -> Memory:
-        """What the interface remembers of each game, shared, not copied."""
-        return self._arena.memory
 
     @property
     def arena(self) -> Arena:
@@ -198,14 +160,14 @@ class Engine:
             raise ValueError(f"Actions must have shape {self.outputs.alive.shape}, not {actions.shape}")
         wrong = step_all(self._arena, actions) if self._pool is None else first_illegal(self._arena, actions)
         if wrong >= 0:
-            raise ValueError(self._complaint(actions, *divmod(wrong, self.scenario.n_agents)))
+            raise ValueError(describe_illegal(actions, self.outputs, *divmod(wrong, self.scenario.n_agents)))
         if self._pool is not None:
             self._run(step_games, actions)
         return self.outputs
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, copied: restores mid-battle exactly."""
-        arrays = {name: torch.from_numpy(np.array(array)) for name, array in self._changing().items()}
+        arrays = {name: torch.from_numpy(np.array(array)) for name, array in changing_arrays(self._arena).items()}
         return {"arrays": arrays, "seed": self.seed, "ally_health": self.ally_health, "scenario": self.scenario.name}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -216,21 +178,14 @@ class Engine:
         """
         if state["scenario"] != self.scenario.name:
             raise ValueError(f"This state is of {state['scenario']!r}, the engine plays {self.scenario.name!r}")
-        for name, array in self._changing().items():
-            saved = state["arrays"][name].numpy()
-            if saved.shape != array.shape:
-                raise ValueError(f"Saved {name} has shape {saved.shape}, this engine's has {array.shape}")
-            array[...] = saved
+        mine, saved = changing_arrays(self._arena), state["arrays"]
+        for name, array in mine.items():
+            if name not in saved or tuple(saved[name].shape) != array.shape:
+                found = tuple(saved[name].shape) if name in saved else "nothing"
+                raise ValueError(f"This engine's {name} has shape {array.shape}, the saved state holds {found}")
+        for name, array in mine.items():
+            array[...] = saved[name].numpy()
         self.seed, self.ally_health = state["seed"], state["ally_health"]
-
-    def _changing(self) -> dict[str, NDArray[Any]]:
-        """Every array that an episode changes, by name."""
-        arena, changing = self._arena, {}
-        groups = {"units": arena.units, "memory": arena.memory, "outputs": arena.outputs}
-        for name, group in groups.items():
-            changing |= {f"{name}.{field}": array for field, array in group._asdict().items()}
-        fighters = arena.fighters
-        return changing | {f"fighters.{field}": fighters[field] for field in fighters.dtype.names or ()}
 
     def _run(self, loop: Callable[..., None], *inputs: Any) -> None:
         """Call a compiled loop on every shard of games."""
@@ -241,9 +196,11 @@ class Engine:
         for job in jobs:
             job.result()
 
-    def _complaint(self, actions: NDArray[np.int64], game: int, agent: int) -> str:
-        legal = np.flatnonzero(self.outputs.avail[game, agent]).tolist()
-        return f"Illegal action {actions[game, agent]} of agent {agent} in game {game}; legal: {legal}"
+
+def describe_illegal(actions: NDArray[np.int64], outputs: Outputs, game: int, agent: int) -> str:
+    """The error message for an illegal action: where it was, and what was legal there."""
+    legal = np.flatnonzero(outputs.avail[game, agent]).tolist()
+    return f"Illegal action {actions[game, agent]} of agent {agent} in game {game}; legal: {legal}"
 
 
 def check_sizes(scenario: Scenario, num_envs: int, threads: int) -> None:

@@ -1,0 +1,66 @@
+"""Everything that the engine's compiled loops need of a batch of games, allocated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, make_world
+from ibal_lightning.envs.skirmish.catalogue import Scenario
+from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
+from ibal_lightning.envs.skirmish.placement import fitted_spawn, lattice_offsets, starting_fighters
+from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.envs.skirmish.state import Commands, Units, allocate_commands, allocate_units
+from ibal_lightning.envs.skirmish.stats import load_stats
+from ibal_lightning.envs.skirmish.switches import make_switches
+from ibal_lightning.envs.skirmish.terrain import make_terrain
+
+
+class Arena(NamedTuple):
+    """Constants and state of B games of U units."""
+
+    world: NDArray[np.void]  # (1,) WORLD: an array, because a record takes longer to hand over
+    fighters: NDArray[np.void]  # (B, U) FIGHTER
+    start: Fighters  # (U,) what an episode of fixed teams starts from
+    offsets: NDArray[np.float64]  # (M, 2) lattice
+    units: Units
+    rules: Rules
+    memory: Memory
+    commands: Commands
+    outputs: Outputs
+
+
+def make_arena(
+    scenario: Scenario, rules: Rules, num_envs: int, *, stats: str, spawn: str, switches: Mapping[str, Any]
+) -> Arena:
+    """The arena of B games that have not begun; see ``Engine`` for the options.
+
+    Raises:
+        ValueError: unknown stats, spawn or switch.
+    """
+    chosen = make_switches(scenario, **switches)
+    if spawn == "fitted":
+        chosen = chosen._replace(initial_loops=fitted_spawn(scenario)["initial_loops"])
+    world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
+    return Arena(
+        world=world,
+        fighters=np.zeros((num_envs, scenario.n_units), FIGHTER),
+        start=starting_fighters(world[0], scenario, spawn),
+        offsets=lattice_offsets(),
+        units=allocate_units(num_envs, scenario.n_units),
+        rules=rules,
+        memory=allocate_memory(rules, num_envs),
+        commands=allocate_commands(num_envs, scenario.n_agents),
+        outputs=allocate_outputs(rules, num_envs),
+    )
+
+
+def changing_arrays(arena: Arena) -> dict[str, NDArray[Any]]:
+    """Every array that an episode changes, by name."""
+    groups = {"units": arena.units, "memory": arena.memory, "outputs": arena.outputs}
+    arrays = {f"{name}.{field}": array for name, group in groups.items() for field, array in group._asdict().items()}
+    fighters = arena.fighters
+    return arrays | {f"fighters.{field}": fighters[field] for field in fighters.dtype.names or ()}
