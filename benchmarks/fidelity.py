@@ -100,9 +100,7 @@ def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
     first_value = torch.zeros(games)
     while True:
         scores, hidden = learner.scores(step.obs, last_actions, hidden)
-        actions = learner.select(
-            scores, step.avail_actions, env_steps=0, explore=False, generator=torch.Generator()
-        )
+        actions = learner.select(scores, step.avail_actions, env_steps=0, explore=False, generator=torch.Generator())
         now = joint_value(learner, scores, step, actions) * running
         if not td:
             first_value = now
@@ -177,7 +175,9 @@ def show(row: dict[str, Any]) -> str:
     head = f"{row['source']:<8}{row['map']:<16}{row['name']:<10}"
     digits = (("win_rate", 3), ("return", 2), ("length", 1), ("survivors", 2), ("td_error", 3), ("early_td_error", 3))
     ours = " ".join(cell(name, d) for name, d in digits)
-    others = " ".join(f"{row[k]:9.3f}" if row[k] is not None else "-".rjust(9) for k in ("published", "study", "stand_in"))
+    others = " ".join(
+        f"{row[k]:9.3f}" if row[k] is not None else "-".rjust(9) for k in ("published", "study", "stand_in")
+    )
     return f"{head} {ours} {others}"
 
 
@@ -201,7 +201,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stats", default="liberty")
     parser.add_argument("--spawn", default="lattice")
-    parser.add_argument("--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches")
+    parser.add_argument(
+        "--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -211,7 +213,7 @@ def main() -> None:
     args = parse_arguments()
     if not args.policies.is_dir():
         sys.exit(
-            f"No policies at {args.policies}: set IBAL_ORACLE_DIR or --policies to a folder with the released weights of "
+            f"No policies at {args.policies}: set IBAL_ORACLE_DIR or --policies to a folder with the weights of "
             "WALL (pretrain_model/) or ROMANCE, as SOURCE/LEARNER/MAP/agent.th or SOURCE/MAP/NAME/agent.th."
         )
     options = {"seed": args.seed, "stats": args.stats, "spawn": args.spawn, "switches": dict(args.set)}

@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
         Args:
             obs: (B, N, O) what the agents read.
-            last_actions: (B, N) i64 intended one step ago, -1 at the start of an episode.
+            last_actions: (B, N) i64 of one step ago, by ``last_action_source``; -1 at the start of an episode.
             hidden: (B, N, H).
 
         Returns:
@@ -67,3 +67,4 @@ class Backbone(nn.Module):
         return 0.0
 
     max_grad_norm: float = 10.0
+    last_action_source: str = "intended"  # what the agents are fed as their last action: "intended" or "executed"

@@ -13,9 +13,9 @@ from ibal_lightning.backbones.packing import Packing, packing_of
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
 
-def last_actions(batch: EpisodeBatch) -> Tensor:
-    """(B, T+1, N) i64 intended action one step before each slot, -1 at the start."""
-    return F.pad(batch.actions, (0, 0, 1, 0), value=-1)
+def last_actions(batch: EpisodeBatch, source: str) -> Tensor:
+    """(B, T+1, N) i64 "intended" or "executed" action one step before each slot, -1 at the start."""
+    return F.pad(batch.actions if source == "intended" else batch.actions_taken, (0, 0, 1, 0), value=-1)
 
 
 def input_blocks(spec: EnvSpec, *, last_action: bool, agent_id: bool) -> tuple[int, int]:
@@ -136,9 +136,9 @@ class Slots:
     packing: Packing | None
 
     @classmethod
-    def of(cls, batch: EpisodeBatch) -> Slots:
-        """The seen observations and intended last actions of a batch."""
-        last, packing = last_actions(batch), packing_of(batch.mask)
+    def of(cls, batch: EpisodeBatch, source: str) -> Slots:
+        """The seen observations and last actions ("intended" or "executed") of a batch."""
+        last, packing = last_actions(batch, source), packing_of(batch.mask)
         if packing is None:
             return cls(batch.obs_seen, last, None)
         return cls(packing.pack(batch.obs_seen), packing.pack(last), packing)

@@ -48,7 +48,7 @@ class Ppo(Backbone):
         if length is not None and length > limit:
             raise ValueError(f"chunk_length={length} is longer than an episode (episode_limit={limit})")
         self.chunk_length = length or min(10, limit)
-        self.max_grad_norm = chosen.max_grad_norm
+        self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         self.value_norm = ValueNorm(chosen.value_norm_decay) if chosen.value_norm else None
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
         self.actor = RecurrentNet(
@@ -112,7 +112,7 @@ class Ppo(Backbone):
             advantage (B, T, N) normalised over the policy's steps, last_actions (B, T, N).
             Per slot: the memories before it, actor_hidden (B, T+1, N, H) and critic_hidden (B, T+1, M, H).
         """
-        last = last_actions(batch)
+        last = last_actions(batch, self.last_action_source)
         logits, actor_hidden = self.unroll(batch.obs_seen, last)
         values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
         real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.backbones.options import INFINITY, check_range
+from ibal_lightning.backbones.options import INFINITY, check_choice, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,8 @@ class PpoOptions:
 
     Args:
         hidden_dim: units of fc1 and of the GRU.
-        last_action: feed the intended action of the step before.
+        last_action: feed the action of the step before.
+        last_action_source: which one: "intended", or "executed", which tells an agent that it was overridden.
         agent_id: feed the agent's index.
         gamma: discount per env step.
         gae_lambda: lambda of the advantages.
@@ -41,6 +42,7 @@ class PpoOptions:
 
     hidden_dim: int = 64
     last_action: bool = False
+    last_action_source: str = "intended"
     agent_id: bool = True
     gamma: float = 0.99
     gae_lambda: float = 0.95
@@ -62,6 +64,7 @@ class PpoOptions:
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
+        check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
         check_range(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         check_range(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1, INFINITY)
         check_range(self, ("clip", "entropy_coef", "value_coef", "huber_delta"), 0, INFINITY)

@@ -15,37 +15,9 @@ from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.q_learner import QLearner
+from ibal_lightning.functional.weights import read_weights
 
 AGENT_FILE, MIXER_FILE = "agent.th", "mixer.th"
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict of a ``.th`` file, on the CPU, read without executing anything in it.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not a plain state dict of tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no PyMARL weights at {path}")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile or torn file makes the unpickler fail in any way it likes
-        raise ValueError(
-            f"{path} is not a PyMARL weights file (a state dict of tensors): {first_line(error)}"
-        ) from error
-    if not isinstance(weights, Mapping):
-        raise ValueError(f"{path} holds a {type(weights).__name__}, not a state dict of tensors")
-    for name, value in weights.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor")
-    return dict(weights)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def agent_weights(backbone: Backbone) -> dict[str, Tensor]:

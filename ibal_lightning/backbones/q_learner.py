@@ -31,7 +31,7 @@ class QLearner(Backbone):
     def __init__(self, spec: EnvSpec, mixer: nn.Module, **options: Any) -> None:
         super().__init__(spec)
         self.options = chosen = QOptions(**options)
-        self.max_grad_norm = chosen.max_grad_norm
+        self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
         self.agent = RecurrentNet(spec.obs_dim, spec.n_actions, blocks=blocks, hidden_dim=chosen.hidden_dim)
         self.mixer = mixer
@@ -67,7 +67,7 @@ class QLearner(Backbone):
     def loss(self, batch: EpisodeBatch) -> LossOutput:
         """Mean squared TD error of Q_tot over real steps."""
         batch = batch.trim()
-        slots = Slots.of(batch)
+        slots = Slots.of(batch, self.last_action_source)
         utilities = slots.through(self.agent)
         q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
         actions = batch.actions.clamp(min=0)

@@ -13,7 +13,9 @@ class QOptions:
 
     Args:
         hidden_dim: units of fc1 and of the GRU.
-        last_action: feed the intended action of the step before.
+        last_action: feed the action of the step before.
+        last_action_source: which one: "intended" (WALL), or "executed" (ROMANCE), which tells an agent that it was
+            overridden.
         agent_id: feed the agent's index.
         gamma: discount per env step.
         double_q: choose the target's action with the online network.
@@ -35,6 +37,7 @@ class QOptions:
 
     hidden_dim: int = 64
     last_action: bool = True
+    last_action_source: str = "intended"
     agent_id: bool = True
     gamma: float = 0.99
     double_q: bool = True
@@ -50,6 +53,7 @@ class QOptions:
     epsilon_anneal: int = 50_000
 
     def __post_init__(self) -> None:
+        check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
         check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
         check_range(self, ("gamma", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
         check_range(self, ("n_step", "target_interval", "hidden_dim"), 1, INFINITY)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> float:
     """Evaluate a saved run; rows of the same attack and run are replaced. Returns the worst win rate."""
+    torch.set_num_threads(cfg.evaluation.threads)
     directory = RunDirectory.existing(cfg.run)
     config = directory.config()
     checkpoint = directory.checkpoint()
@@ -65,6 +67,24 @@ def evaluate(
         rows += [{**identity, "attack": name, **row} for row in games]
     env.configure()
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def playable(config: DictConfig, env: Env) -> list[str]:
+    """Those of ``evaluation.attacks`` that this environment knows; says which are left out, and why.
+
+    Raises:
+        ValueError: there is no attack of that name.
+    """
+    threat, found = build_threat(config, env.spec), []
+    for name in config.evaluation.attacks:
+        node = plugins.choice("attack", name)
+        try:
+            env.configure(**build_attack(node, config, env.spec, threat).env_options)
+            found.append(name)
+        except ValueError as error:
+            logger.warning("The evaluation leaves out %s: %s", name, error)
+    env.configure()
+    return found
 
 
 def _attack(node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:

@@ -14,6 +14,7 @@ class Training:
     """``training.*`` of ``train``."""
 
     env_steps: int = MISSING  # the budget, simulated steps summed over games
+    threads: int = MISSING  # CPU threads of torch; idle ones spin, so more than one pays only on a quiet machine
     num_envs: int = MISSING  # games played side by side
     replay_episodes: int = MISSING  # capacity of the replay
     batch_episodes: int = MISSING  # episodes in one update
@@ -35,6 +36,7 @@ class Evaluation:
 
     episodes: int = MISSING  # games per attack
     num_envs: int = MISSING  # games played side by side
+    threads: int = MISSING  # CPU threads of torch in `evaluate`
     seed: int = MISSING  # of the games, apart from the training's seed
     fit_episodes: int = MISSING  # games to fit an attack that learns to a frozen policy
     fit_excitation: str = MISSING  # the attack met in half of them, so that actions vary

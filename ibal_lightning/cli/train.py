@@ -17,7 +17,7 @@ from rich.console import Console
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.cli.evaluate import evaluate, show
+from ibal_lightning.cli.evaluate import evaluate, playable, show
 from ibal_lightning.cli.experiment import (
     build_attack,
     build_backbone,
@@ -44,11 +44,11 @@ def run(cfg: DictConfig) -> float:
         KeyboardInterrupt: Ctrl-C; the checkpoint is saved first.
     """
     directory, config = _open(cfg)
+    torch.set_num_threads(config.training.threads)
     env = build_env(config, num_envs=config.training.num_envs, stream="train")
     backbone = build_backbone(config, env.spec)
     attack = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
-    for name in config.evaluation.attacks:  # a mistyped name must not cost the training
-        plugins.choice("attack", name)
+    attacks = playable(config, env)  # a mistyped name must not cost the training
     _initialise(backbone, config)
     loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> float:
     directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
     _fit(config, directory, data, module, loggers)
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
-    rows = evaluate(config, list(config.evaluation.attacks), directory.path, games, backbone, attack)
+    rows = evaluate(config, attacks, directory.path, games, backbone, attack)
     write_rows(directory.results, rows)
     show(rows, directory)
     natural = rows.filter(rows["attack"] == "natural")

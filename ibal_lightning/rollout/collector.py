@@ -118,7 +118,8 @@ class Collector:
                 scores, view.avail_actions, env_steps=env_steps, explore=explore, generator=self.policy_stream
             )
         taken = self._execute(view, seen, actions)
-        self.last_actions, self.last_taken = actions, taken
+        self.last_actions = actions if self.backbone.last_action_source == "intended" else taken
+        self.last_taken = taken
         return actions, taken
 
     def _execute(self, view: VictimView, seen: Tensor, actions: Tensor) -> Tensor:

@@ -150,7 +150,8 @@ def test_fewer_hit_points_at_the_start() -> None:
     weak = env.reset(seed=3)
     torch.testing.assert_close(weak.obs[..., health], torch.full((6, 5), 0.85))
     assert torch.equal(weak.obs[..., shield], torch.ones(6, 5))
-    torch.testing.assert_close(torch.from_numpy(env._games.engine.arena.memory.max_reward), torch.full((6,), 1020.0).double())
+    scale = torch.from_numpy(env._games.engine.arena.memory.max_reward)
+    torch.testing.assert_close(scale, torch.full((6,), 1020.0).double())
     for options in ({"enemy_health": 1.0}, {"ally_health": 0.0}, {"ally_health": 1.5}):
         with pytest.raises(ValueError, match="ally_health"):
             env.configure(**options)

@@ -95,7 +95,7 @@ def test_the_order_of_games_does_not_matter(cls: type[Backbone]) -> None:
 @pytest.mark.parametrize("options", [{}, {"last_action": False, "agent_id": False}, {"last_action": True}])
 def test_step_by_step_equals_the_unrolled_sequence(cls: type[Backbone], options: dict[str, bool]) -> None:
     backbone, batch = build(cls, **options), random_batch(make_spec(), 4)
-    last, hidden = last_actions(batch), backbone.initial_hidden(4)
+    last, hidden = last_actions(batch, "intended"), backbone.initial_hidden(4)
     whole, hiddens = backbone.unroll(batch.obs_seen, last)  # type: ignore[operator]
     for t in range(10):
         scores, hidden = backbone.scores(batch.obs_seen[:, t], last[:, t], hidden)
@@ -116,7 +116,7 @@ def test_the_looked_up_inputs_are_the_one_hot_ones(cls: type[Backbone]) -> None:
 
 def double_dqn_targets(backbone: Qmix, batch: EpisodeBatch) -> Tensor:
     """r + gamma (1 - terminated) Q^-(s', argmax_a Q(s', a)) of the single agent, written out."""
-    last = last_actions(batch)
+    last = last_actions(batch, "intended")
     online = legal(backbone.unroll(batch.obs_seen, last)[0], batch.avail_actions)[:, 1:, 0]
     slow = backbone.target_agent.unroll(batch.obs_seen, last)[0][:, 1:, 0]
     bootstrap = slow.gather(-1, online.argmax(-1, keepdim=True)).squeeze(-1)
@@ -149,7 +149,7 @@ def test_the_target_of_a_single_agent_is_double_dqns(cls: type[Backbone]) -> Non
 @pytest.mark.parametrize("cls", Q_LEARNERS)
 def test_plain_targets_maximise_with_the_target_network(cls: type[Backbone]) -> None:
     backbone, batch = build(cls, td_lambda=0.0, double_q=False), random_batch(make_spec(), 5)
-    slow = backbone.target_agent.unroll(batch.obs_seen, last_actions(batch))[0]
+    slow = backbone.target_agent.unroll(batch.obs_seen, last_actions(batch, "intended"))[0]
     best, actions = legal(slow, batch.avail_actions).max(-1)
     rows = (best[:, 1:], batch.state[:, 1:], actions[:, 1:], best[:, 1:])
     q_tot = backbone.target_mixer(*[x.flatten(0, 1) for x in rows]).view(5, 9)

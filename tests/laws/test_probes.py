@@ -32,7 +32,7 @@ ENVS = (*PROBES, MatrixGame)
 @torch.no_grad()
 def learnt_value(backbone: Backbone, batch: EpisodeBatch) -> Tensor:
     """(B,) greedy value, or the critics' mean value, of the first step."""
-    last = last_actions(batch)
+    last = last_actions(batch, "intended")
     if isinstance(backbone, Ppo):
         values, _ = backbone.critic(batch.obs_seen, batch.state, last, None)
         assert backbone.value_norm is not None

@@ -48,8 +48,8 @@ class Ibal(Attack):
         score_every: steps between two looks at the scores; the masked dims stay the same in between.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share and temperature of the soft one.
-        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held trigger),
-            klx where they come and go.
+        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
+            trigger), klx where they come and go.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
         hidden, rank, lr: size and learning rate of the estimators.
