@@ -38,6 +38,8 @@ def run(cfg: DictConfig) -> float:
     trained = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     if any(name.startswith("attack.") for name in checkpoint["state_dict"]):
         load_part(trained, checkpoint, "attack", directory.path)
+    if not cfg.attacks:
+        raise ValueError("attacks is empty; name at least one attack, such as [natural]")
     rows = evaluate(config, list(cfg.attacks), directory.path, env, backbone, trained)
     write_rows(directory.results, rows, append=True)
     return show(rows, directory)
@@ -62,7 +64,7 @@ def evaluate(
     }
     rows = []
     for name, node in track(nodes.items(), description="evaluate", console=Console(stderr=True), transient=True):
-        attack = _attack(node, config, env, backbone, trained)
+        attack = _attack(name, node, config, env, backbone, trained)
         games = play(env, backbone, attack, episodes=config.evaluation.episodes, seed=config.evaluation.seed)
         rows += [{**identity, "attack": name, **row} for row in games]
     env.configure()
@@ -76,6 +78,8 @@ def playable(config: DictConfig, env: Env) -> list[str]:
         ValueError: there is no attack of that name.
     """
     threat, found = build_threat(config, env.spec), []
+    if not config.evaluation.attacks:
+        raise ValueError("evaluation.attacks is empty; name at least one attack, such as [natural]")
     for name in config.evaluation.attacks:
         node = plugins.choice("attack", name)
         try:
@@ -87,9 +91,9 @@ def playable(config: DictConfig, env: Env) -> list[str]:
     return found
 
 
-def _attack(node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:
+def _attack(name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
-    if node == config.attack:
+    if name == config.get("attack_name"):
         return trained.eval()
     threat = build_threat(config, env.spec)
     attack = build_attack(node, config, env.spec, threat)

@@ -28,7 +28,14 @@ from ibal_lightning.cli.experiment import (
 from ibal_lightning.cli.run_directory import RunDirectory, load_part
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.rollout.collector import Collector
-from ibal_lightning.training.callbacks import Budget, Checkpoint, Metrics, PeriodicTest, write_then_rename
+from ibal_lightning.training.callbacks import (
+    Budget,
+    Checkpoint,
+    Metrics,
+    PeriodicTest,
+    replay_file,
+    write_then_rename,
+)
 from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
 from ibal_lightning.training.progress import EnvStepProgress
@@ -49,12 +56,14 @@ def run(cfg: DictConfig) -> float:
     backbone = build_backbone(config, env.spec)
     attack = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     attacks = playable(config, env)  # a mistyped name must not cost the training
-    _initialise(backbone, config)
+    _initialise(backbone, config, env.spec.fingerprint)
     loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
     module = RobustLearner(backbone, attack, build_regularizer(config, env.spec), seed=config.seed)
+    resume = _restore(config, directory, data, module)
     directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
-    _fit(config, directory, data, module, loggers)
+    _fit(config, directory, data, module, loggers, resume)
+    env.close()
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
     rows = evaluate(config, attacks, directory.path, games, backbone, attack)
     write_rows(directory.results, rows)
@@ -68,7 +77,10 @@ def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
     if cfg.training.resume is None:
         return RunDirectory(HydraConfig.get().runtime.output_dir), cfg
     directory = RunDirectory.existing(cfg.training.resume)
-    given = [word for word in HydraConfig.get().overrides.task if word.startswith(("training.", "evaluation."))]
+    given = list(HydraConfig.get().overrides.task)
+    fixed = [word for word in given if not word.startswith(("training.", "evaluation."))]
+    if fixed:
+        raise ValueError(f"a resumed run keeps its own config: {', '.join(fixed)} cannot be changed")
     config = OmegaConf.merge(directory.config(), OmegaConf.from_dotlist(given))
     assert isinstance(config, DictConfig)
     return directory, config
@@ -85,16 +97,27 @@ def _data_options(config: DictConfig) -> dict[str, Any]:
     return {name: config.training[name] for name in names}
 
 
-def _initialise(backbone: Backbone, config: DictConfig) -> None:
+def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> None:
     """Start from the policy of another run (IBAL's protocol starts from a pre-trained one)."""
     if config.training.init_from is not None:
         source = RunDirectory.existing(config.training.init_from)
+        if source.manifest().get("fingerprint") != fingerprint:
+            logger.warning(
+                "The policy was trained in another environment: %s, not %s",
+                source.manifest().get("fingerprint"),
+                fingerprint,
+            )
         load_part(backbone, source.checkpoint(), "backbone", source.path)
         backbone.after_update(0)  # target networks begin at the loaded policy
 
 
 def _fit(
-    config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner, loggers: list[Logger]
+    config: DictConfig,
+    directory: RunDirectory,
+    data: InducedDecPOMDP,
+    module: RobustLearner,
+    loggers: list[Logger],
+    resume: Path | None,
 ) -> None:
     options = config.training
     checkpoint = Checkpoint(
@@ -105,7 +128,6 @@ def _fit(
     budget = Budget(options.env_steps, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
     trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint])
-    resume = _load_replay(directory, data) if options.resume is not None else None
     if data.env_steps < options.env_steps:
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -120,7 +142,7 @@ def _fit(
 
 def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
     options = config.training
-    env = build_env(config, num_envs=options.test_episodes, stream="test")
+    env = build_env(config, num_envs=min(options.test_episodes, options.num_envs), stream="test")
     natural = Attack(env.spec, Threat())
     collector = Collector(env, data.backbone, natural, seed=config.seed)
     return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
@@ -146,26 +168,32 @@ def _trainer(config: DictConfig, folder: Path, loggers: list[Logger], callbacks:
     )
 
 
-def _load_replay(directory: RunDirectory, data: InducedDecPOMDP) -> Path:
-    """The checkpoint to resume from, with the replay that belongs to it already loaded."""
-    path, replay = directory.checkpoints / "last.ckpt", directory.checkpoints / "replay.pt"
-    steps = directory.checkpoint()["InducedDecPOMDP"]["env_steps"]
+def _restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> Path | None:
+    """The checkpoint to resume from, or None; its replay, weights and env steps are loaded already.
+
+    Raises:
+        ValueError: the checkpoint is of another environment, or its replay is missing. Nothing is changed then.
+    """
+    if config.training.resume is None:
+        return None
+    directory.check_fingerprint(data.collector.env.spec.fingerprint)
+    checkpoint = directory.checkpoint()
+    steps = checkpoint["InducedDecPOMDP"]["env_steps"]
+    replay = replay_file(directory.checkpoints, steps)
+    if steps < config.training.env_steps and data.replay is not None:
+        if not replay.is_file():
+            raise ValueError(
+                f"{replay} is missing, so {directory.path} cannot be resumed exactly; a finished run keeps its replay "
+                f"with training.keep_replay=true. Start anew from its policy: training.init_from={directory.path}"
+            )
+        data.replay.load_state_dict(torch.load(replay, map_location="cpu", weights_only=True))
+    for part, owner in (("backbone", module.backbone), ("attack", module.attack)):
+        load_part(owner, checkpoint, part, directory.path)
     data.env_steps = steps
     metrics = directory.path / "csv" / "metrics.csv"
     if metrics.exists():  # Lightning's logger starts its file anew
         metrics.rename(metrics.with_name(f"metrics_until_{steps}.csv"))
-    if data.replay is not None:
-        if not replay.is_file():
-            raise ValueError(
-                f"{replay} is missing, so {directory.path} cannot be resumed exactly; a finished run keeps its replay "
-                "with training.keep_replay=true. Start anew from its policy with training.init_from="
-                f"{directory.path}"
-            )
-        saved = torch.load(replay, map_location="cpu", weights_only=True)
-        if saved["env_steps"] != steps:
-            raise ValueError(f"{replay} is of step {saved['env_steps']}, {path.name} of step {steps}: not one moment")
-        data.replay.load_state_dict(saved["replay"])
-    return path
+    return directory.checkpoints / "last.ckpt"
 
 
 def _save_batch(error: NonFiniteLoss, directory: RunDirectory) -> str:

@@ -49,6 +49,7 @@ def episode_rows(batch: EpisodeBatch, attack: Attack) -> list[dict[str, Any]]:
         "group_size": (batch.group == 1).sum(1),
     }
     threat = {f"threat_{name}": value for name, value in asdict(attack.threat).items()}
+    threat |= {f"attack_{name}": value for name, value in attack.status().items()}
     lists = {name: column.tolist() for name, column in columns.items()}
     return [{**{name: values[i] for name, values in lists.items()}, **threat} for i in range(len(batch))]
 

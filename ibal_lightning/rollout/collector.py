@@ -44,7 +44,6 @@ class Collector:
         self.recorder = Recorder(env, perturbed=not self.sees_truth)
         self.seconds = {"env": 0.0, "policy": 0.0, "attack": 0.0}
 
-    @torch.no_grad()
     def collect(self, *, env_steps: int, explore: bool, seed: int | None = None) -> EpisodeBatch:
         """Play one episode in every game.
 
@@ -56,6 +55,13 @@ class Collector:
         Returns:
             B episodes, trimmed to the longest. Valid until the next call: the buffers are reused.
         """
+        batch = self._play(env_steps, explore, seed)
+        while len(batch) == 0:  # every game was dropped
+            batch = self._play(env_steps, explore, None)
+        return batch
+
+    @torch.no_grad()
+    def _play(self, env_steps: int, explore: bool, seed: int | None) -> EpisodeBatch:
         with self._timed("attack"):
             self.attack.reset(self.env.num_envs, self.attack_stream)
         with self._timed("env"):
@@ -143,15 +149,25 @@ class Collector:
         self.seconds[part] += time.perf_counter() - start
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Between rollouts everything that matters: the game and the random streams."""
+        """Between rollouts everything that matters: the game (None where it cannot be saved) and the random streams."""
+        try:
+            env = self.env.state_dict()
+        except NotImplementedError:
+            env = None
         return {
-            "env": self.env.state_dict(),
+            "env": env,
             "policy_stream": self.policy_stream.get_state(),
             "attack_stream": self.attack_stream.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            ValueError: the environment could not be saved, so the run cannot be resumed exactly.
+        """
+        if state["env"] is None:
+            raise ValueError("this environment cannot save its state; start from the policy with training.init_from=")
         self.env.load_state_dict(state["env"])
         self.policy_stream.set_state(state["policy_stream"])
         self.attack_stream.set_state(state["attack_stream"])

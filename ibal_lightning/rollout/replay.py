@@ -51,10 +51,6 @@ class Replay:
             fields["obs_seen"] = ((t + 1, n, o), torch.float32)
         return fields
 
-    def nbytes(self) -> int:
-        """Bytes taken when full."""
-        return sum(x.numel() * x.element_size() for x in self.data.values())
-
     def _zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.zeros((self.capacity, *shape), dtype=dtype, device=self.device)
 
@@ -108,7 +104,8 @@ class Replay:
 
     def state_dict(self) -> Mapping[str, Any]:
         """The stored episodes and the cursor."""
-        return {"size": self.size, "cursor": self.cursor, "data": {k: v[: self.size] for k, v in self.data.items()}}
+        stored = {name: values[: self.size] for name, values in self.data.items()}
+        return {"capacity": self.capacity, "size": self.size, "cursor": self.cursor, "data": stored}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave.
@@ -116,10 +113,14 @@ class Replay:
         Raises:
             ValueError: it was written by a replay of another capacity or layout.
         """
-        size = int(state["size"])
-        names = set(state["data"])
-        if size > self.capacity or names != set(self.data):
-            raise ValueError(f"the saved replay holds {size} episodes of {sorted(names)}; this one {self.capacity}")
+        size, names = int(state["size"]), set(state["data"])
+        if state["capacity"] != self.capacity:
+            raise ValueError(
+                f"the saved replay has room for {state['capacity']} episodes, this one for {self.capacity}: "
+                f"resume with training.replay_episodes={state['capacity']}"
+            )
+        if names != set(self.data):
+            raise ValueError(f"the saved replay holds {sorted(names)}, this one {sorted(self.data)}")
         for name, saved in state["data"].items():
             self.data[name][:size] = saved
         self.size, self.cursor = size, int(state["cursor"])

@@ -106,7 +106,7 @@ class Metrics(_AfterRollout):
 
     def _row(self, module: RobustLearner, data: InducedDecPOMDP, batch: Experience) -> dict[str, float]:
         status = {f"attack/{name}": value for name, value in data.attack.status().items()}
-        steps = batch.fresh.mask.sum() * data.collector.env.spec.n_agents
+        steps = (batch.fresh.mask[..., None] & batch.fresh.alive[:, :-1]).sum().clamp(min=1)
         seconds = {**data.collector.seconds, **module.seconds}
         total = sum(seconds.values())
         return {
@@ -122,7 +122,7 @@ class Metrics(_AfterRollout):
 
 
 class Checkpoint(_AfterRollout):
-    """Writes ``last.ckpt`` and, beside it, the replay; each to a temporary name first, then renamed."""
+    """Writes the replay, then ``last.ckpt``, then drops older replays: whenever it is killed, a pair is there."""
 
     def __init__(self, folder: Path, *, interval: int, keep_replay: bool = False) -> None:
         super().__init__()
@@ -144,13 +144,14 @@ class Checkpoint(_AfterRollout):
     def save(self, trainer: L.Trainer, data: InducedDecPOMDP, *, with_replay: bool) -> None:
         """Write the files of this moment."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        replay = self.folder / "replay.pt"
+        replay = replay_file(self.folder, data.env_steps)
         if data.replay is not None and with_replay:
-            state = {"env_steps": data.env_steps, "replay": data.replay.state_dict()}
+            state = data.replay.state_dict()
             write_then_rename(replay, lambda path: torch.save(state, path))
-        else:
-            replay.unlink(missing_ok=True)
         write_then_rename(self.folder / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
+        for old in self.folder.glob(replay_file(self.folder, "*").name):
+            if old != replay or not with_replay:
+                old.unlink()
 
 
 class Budget(_AfterRollout):
@@ -184,6 +185,11 @@ class Budget(_AfterRollout):
         """Stop when the budget is spent or somebody asked for it."""
         self.checkpoint.finished = data.env_steps >= self.env_steps
         trainer.should_stop = self.checkpoint.finished or self.interrupted
+
+
+def replay_file(folder: Path, env_steps: int | str) -> Path:
+    """The replay that belongs to the checkpoint of this moment."""
+    return folder / f"replay_{env_steps}.pt"
 
 
 def log(trainer: L.Trainer, metrics: dict[str, float], env_steps: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,12 +87,42 @@ def test_the_attack_does_change_training(ibal_run: Path, tmp_path: Path) -> None
 
 def test_a_stopped_run_resumes_to_the_same_numbers(ibal_run: Path, tmp_path: Path) -> None:
     run = train(tmp_path / "half", *IBAL, "training.env_steps=600", "training.keep_replay=true")
-    assert main(["training.env_steps=1200", f"training.resume={run}", f"hydra.run.dir={tmp_path}"]) == 0
+    assert main(["training.env_steps=1200", f"training.resume={run}"]) == 0
     assert same(ibal_run, run)
     assert same(ibal_run, run, "attack.")
     earlier = [pl.read_csv(file)["t_env"].max() for file in (run / "csv").glob("metrics_until_*.csv")]
     assert len(earlier) == 1
     assert earlier[0] < pl.read_csv(run / "csv/metrics.csv")["t_env"].max()
+
+
+def test_resuming_a_finished_run_evaluates_its_policy(ibal_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ibal_run, run)
+    before = pl.read_parquet(run / "results.parquet")
+    assert main([f"training.resume={run}"]) == 0
+    after = pl.read_parquet(run / "results.parquet")
+    columns = ["attack", "episode", "return", "length", "won"]
+    assert after[columns].equals(before[columns])
+    assert same(ibal_run, run)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["backbone.lr=1"], "keeps its own config: backbone.lr=1"),
+        (["training.env_steps=2000"], "is missing, so"),
+        (["evaluation.attacks=[]"], "evaluation.attacks is empty"),
+    ],
+)
+def test_a_refused_resume_changes_nothing(
+    ibal_run: Path, words: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ibal_run, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main([f"training.resume={run}", *words]) == 2
+    assert said in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_evaluate_adds_rows_of_the_same_form(ibal_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +154,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None
     assert process.returncode == 130
     assert f"training.resume={run}" in said
     assert "Traceback" not in said
-    assert (run / "checkpoints/replay.pt").exists()
+    assert len(list((run / "checkpoints").glob("replay_*.pt"))) == 1
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["InducedDecPOMDP"]["env_steps"] > 0
 
 

@@ -50,13 +50,14 @@ class SkirmishGames:
         return Timestep(**self._shared, info=info)
 
     def configure(self, **options: float) -> None:
-        """``ally_health``: share of their health with which all allies start, in (0, 1], from the next reset on."""
-        for name, value in options.items():
-            if name != "ally_health":
-                raise ValueError(f"The battle has no condition {name!r}; it has ally_health.")
-            if not 0 < value <= 1:
-                raise ValueError(f"ally_health must be in (0, 1], not {value}.")
-            self.engine.ally_health = float(value)
+        """``ally_health``: share of their health with which all allies start, in (0, 1], 1 when it is not named."""
+        unknown = sorted(set(options) - {"ally_health"})
+        if unknown:
+            raise ValueError(f"The battle has no condition {unknown[0]!r}; it has ally_health.")
+        value = options.get("ally_health", 1.0)
+        if not 0 < value <= 1:
+            raise ValueError(f"ally_health must be in (0, 1], not {value}.")
+        self.engine.ally_health = float(value)
 
     def state_dict(self) -> Mapping[str, Any]:
         """The whole battle, mid-episode, as tensors and plain numbers."""
