@@ -6,7 +6,7 @@ from ibal_lightning.envs.skirmish.battle import ADVANCING, IDLE, MOVING, NOBODY,
 from ibal_lightning.envs.skirmish.combat import fight, land_hits
 from ibal_lightning.envs.skirmish.damage import settle_blasts
 from ibal_lightning.envs.skirmish.healing import heal, patient
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.movement import ARRIVED, has_arrived, separate, walk
 from ibal_lightning.envs.skirmish.orders import give_orders
 from ibal_lightning.envs.skirmish.state import Commands, Units
@@ -82,7 +82,7 @@ def run_loop(w: World, f: Fighters) -> None:
         separate(w, f, SEPARATION_PASSES)
 
 
-@kernel
+@block
 def report(w: World, f: Fighters, units: Units, g: int) -> None:
     """Show game g to the interface; what died keeps the values of its last report, as in the genuine packages."""
     for i in range(w.n_units):
@@ -94,7 +94,7 @@ def report(w: World, f: Fighters, units: Units, g: int) -> None:
             units.cooldown[g, i] = f[i].cooldown
 
 
-@kernel
+@block
 def advance_game(w: World, f: Fighters, units: Units, g: int, commands: Commands) -> None:
     """Play one env step of game g with the agents' commands and report it (rules 1 and 2)."""
     give_orders(w, f, g, commands)

@@ -52,7 +52,7 @@ def reset_games(arena: Arena, first: int, last: int, conditions: Conditions, mas
             observe_game(a.rules, a.units, a.memory, g, a.outputs)
 
 
-@kernel
+@part
 def first_illegal(arena: Arena, actions: NDArray[np.int64]) -> int:
     """g * n_agents + i of the first illegal action in a game that is not over, else -1."""
     a = arena
@@ -65,9 +65,16 @@ def first_illegal(arena: Arena, actions: NDArray[np.int64]) -> int:
 
 
 @kernel
-def step_games(arena: Arena, first: int, last: int, actions: NDArray[np.int64]) -> None:
-    """One env step of the games first..last-1; those that are over keep their outputs and earn nothing."""
+def step_games(arena: Arena, first: int, last: int, actions: NDArray[np.int64], check: bool) -> int:
+    """One env step of the games first..last-1; those that are over keep their outputs and earn nothing.
+
+    With ``check`` nobody moves if an action of any game is illegal. Returns what ``first_illegal`` says, else -1.
+    """
     a = arena
+    if check:
+        wrong = first_illegal(a, actions)
+        if wrong >= 0:
+            return wrong
     for g in range(first, last):
         if is_over(a.outputs, g):
             a.outputs.reward[g] = 0.0
@@ -76,15 +83,7 @@ def step_games(arena: Arena, first: int, last: int, actions: NDArray[np.int64]) 
         advance_game(a.world[0], a.fighters[g], a.units, g, a.commands)
         outcome_game(a.rules, a.units, a.memory, g, a.outputs)
         observe_game(a.rules, a.units, a.memory, g, a.outputs)
-
-
-@kernel
-def step_all(arena: Arena, actions: NDArray[np.int64]) -> int:
-    """``step_games`` of all games in one call, unless an action is illegal: then what ``first_illegal`` says."""
-    wrong = first_illegal(arena, actions)
-    if wrong < 0:
-        step_games(arena, 0, actions.shape[0], actions)
-    return wrong
+    return -1
 
 
 class Engine:
@@ -122,7 +121,7 @@ class Engine:
         self.seed = seed
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
         self._shards = split_games(num_envs, min(threads, num_envs))
-        self._pool = ThreadPoolExecutor(len(self._shards)) if len(self._shards) > 1 else None
+        self._pool = ThreadPoolExecutor(len(self._shards) - 1) if len(self._shards) > 1 else None
 
     @property
     def outputs(self) -> Outputs:
@@ -158,11 +157,12 @@ class Engine:
         actions = np.ascontiguousarray(actions, np.int64)
         if actions.shape != self.outputs.alive.shape:
             raise ValueError(f"Actions must have shape {self.outputs.alive.shape}, not {actions.shape}")
-        wrong = step_all(self._arena, actions) if self._pool is None else first_illegal(self._arena, actions)
+        alone = self._pool is None
+        wrong = step_games(self._arena, 0, self.num_envs if alone else 0, actions, True)
         if wrong >= 0:
             raise ValueError(describe_illegal(actions, self.outputs, *divmod(wrong, self.scenario.n_agents)))
-        if self._pool is not None:
-            self._run(step_games, actions)
+        if not alone:
+            self._run(step_games, actions, False)
         return self.outputs
 
     def state_dict(self) -> dict[str, Any]:
@@ -187,12 +187,12 @@ class Engine:
             array[...] = saved[name].numpy()
         self.seed, self.ally_health = state["seed"], state["ally_health"]
 
-    def _run(self, loop: Callable[..., None], *inputs: Any) -> None:
-        """Call a compiled loop on every shard of games."""
-        if self._pool is None:
-            loop(self._arena, 0, self.num_envs, *inputs)
-            return
-        jobs = [self._pool.submit(loop, self._arena, first, last, *inputs) for first, last in self._shards]
+    def _run(self, loop: Callable[..., Any], *inputs: Any) -> None:
+        """Call a compiled loop on every shard of games, the first one in this thread."""
+        jobs = []
+        if self._pool is not None:
+            jobs = [self._pool.submit(loop, self._arena, *shard, *inputs) for shard in self._shards[1:]]
+        loop(self._arena, *self._shards[0], *inputs)
         for job in jobs:
             job.result()
 

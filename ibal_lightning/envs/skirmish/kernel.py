@@ -17,6 +17,8 @@ STAMP = "skirmish-kernels.sha256"
 OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_rewrites": True}
 # A function called once a game step or more rarely; also from Python.
 kernel = njit(cache=True, **OPTIONS)
+# A piece of one that runs once or a few times a game step, compiled on its own.
+block = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 # A part of one: always inlined, because a call would copy every array header it is given. Not callable from Python
 # (two wrappers less to compile): test it through ``kernel(part.py_func)``.
 part = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)

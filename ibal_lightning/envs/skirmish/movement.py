@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ibal_lightning.envs.skirmish.battle import Fighters, World
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS
 from ibal_lightning.envs.skirmish.kernel import part
@@ -100,8 +102,9 @@ def step_around(w: World, f: Fighters, i: int, x: float, y: float) -> None:
     for k in range(2 * N_HEADINGS + 1):
         # k = 0 is straight on; then each angle to the side last used and to the other one.
         turn_sine = sine * side if k % 2 == 1 else -sine * side
-        to_x = f[i].x + x * cosine - y * turn_sine
-        to_y = f[i].y + x * turn_sine + y * cosine
+        # Rounded as it will be stored, or a step could round onto the cell behind the one that was tested.
+        to_x = np.float32(f[i].x + x * cosine - y * turn_sine)
+        to_y = np.float32(f[i].y + x * turn_sine + y * cosine)
         if is_free(w, f, i, to_x, to_y):
             f[i].x, f[i].y = to_x, to_y
             if k > 0 and k % 2 == 0:
@@ -156,7 +159,7 @@ def has_arrived(w: World, f: Fighters, i: int, tolerance: float) -> bool:
 @part
 def shove(w: World, f: Fighters, i: int, dx: float, dy: float) -> None:
     """Push unit i aside unless cliffs or the map's edge are in the way."""
-    x, y = f[i].x + dx, f[i].y + dy
+    x, y = np.float32(f[i].x + dx), np.float32(f[i].y + dy)
     if is_ground(w, w.kinds[f[i].kind].layer, x, y):
         f[i].x, f[i].y = x, y
 

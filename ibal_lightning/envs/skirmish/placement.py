@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, World
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, load_facts, nearest_names
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.movement import is_ground
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.state import KINDS
@@ -102,7 +102,7 @@ def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> None:
                 break
 
 
-@kernel
+@block
 def draw_reflected(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
     """SMACv2 "reflect": allies anywhere in the western half, enemies their mirror images, surplus in the east."""
     n = w.n_agents
@@ -141,7 +141,7 @@ def diagonal_of(key: np.uint64, counter: int, group: int) -> int:
     return diagonal
 
 
-@kernel
+@block
 def draw_surrounded(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
     """SMACv2 "surrounded": allies at the centre, enemies in 1 to 4 groups on diagonals between it and the corners."""
     n_groups = 1 + int(uniform(key, counter) * MAX_GROUPS)

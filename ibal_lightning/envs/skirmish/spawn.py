@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighters, World
 from ibal_lightning.envs.skirmish.dynamics import report, run_loop
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.orders import advance_to
 from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
 from ibal_lightning.envs.skirmish.rng import COMBAT, SPAWN, mix, stream_key, uniform
@@ -36,7 +36,7 @@ def pick_kind(w: World, draw: float) -> int:
     return choice
 
 
-@kernel
+@block
 def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, last: int) -> int:
     """Draw the kinds of units first..last-1 by weight, again while all are exceptions; returns the next counter."""
     while True:
@@ -50,7 +50,7 @@ def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, l
             return counter
 
 
-@kernel
+@block
 def draw_battle(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
     """SMACv2's teams (the enemy's is a copy, any surplus a second draw) and positions."""
     n = w.n_agents
@@ -82,7 +82,7 @@ def precedes(w: World, f: Fighters, i: int, j: int) -> bool:
     return f[i].y < f[j].y
 
 
-@kernel
+@block
 def number_units(w: World, f: Fighters, key: np.uint64, counter: int) -> None:
     """Sort the allies into agent ids (rule 5) and deal the enemies to random slots (rule 4)."""
     for i in range(1, w.n_agents):
@@ -108,7 +108,7 @@ def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
     f[i].key, f[i].draws = mix(key ^ np.uint64(i)), 0
 
 
-@kernel
+@block
 def place_units(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float64], key: np.uint64) -> None:
     """Kinds and positions of all units: drawn (SMACv2) or those of ``start``, then agent ids and enemy slots."""
     counter = 0
@@ -132,7 +132,7 @@ def give_first_orders(w: World, f: Fighters, key: np.uint64) -> None:
         advance_to(w, f, i, x, y)
 
 
-@kernel
+@block
 def start_game(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float64], name: EpisodeName) -> None:
     """Begin an episode: everything random in it depends on its name only."""
     key = stream_key(name.seed, name.game, name.episode, SPAWN)
@@ -145,7 +145,7 @@ def start_game(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float
         run_loop(w, f)
 
 
-@kernel
+@block
 def report_start(w: World, f: Fighters, units: Units, g: int, ally_health: float) -> None:
     """Show the start of an episode of game g; every ally begins with ``ally_health`` of its full health."""
     for i in range(w.n_agents):
