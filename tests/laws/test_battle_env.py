@@ -152,6 +152,8 @@ def test_fewer_hit_points_at_the_start() -> None:
     assert torch.equal(weak.obs[..., shield], torch.ones(6, 5))
     scale = torch.from_numpy(env._games.engine.arena.memory.max_reward)
     torch.testing.assert_close(scale, torch.full((6,), 1020.0).double())
+    env.configure()  # conditions that are not named return to their defaults
+    assert torch.equal(env.reset(seed=3).obs[..., health], torch.ones(6, 5))
     for options in ({"enemy_health": 1.0}, {"ally_health": 0.0}, {"ally_health": 1.5}):
         with pytest.raises(ValueError, match="ally_health"):
             env.configure(**options)
