@@ -20,12 +20,15 @@ from ibal_lightning.cli.run_directory import RunDirectory, load_part
 from ibal_lightning.env import Env
 from ibal_lightning.evaluation.results import robustness_table, summarise, write_rows
 from ibal_lightning.evaluation.suite import fit, play
+from ibal_lightning.functional.options import check_range
 
 logger = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> float:
     """Evaluate a saved run; rows of the same attack and run are replaced. Returns the worst win rate."""
+    for name in ("episodes", "num_envs", "threads"):
+        check_range(f"evaluation.{name}", cfg.evaluation[name], 1)
     torch.set_num_threads(cfg.evaluation.threads)
     directory = RunDirectory.existing(cfg.run)
     config = directory.config()

@@ -27,6 +27,7 @@ from ibal_lightning.cli.experiment import (
 )
 from ibal_lightning.cli.run_directory import RunDirectory, load_part
 from ibal_lightning.evaluation.results import write_rows
+from ibal_lightning.functional.options import check_range
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
@@ -51,6 +52,7 @@ def run(cfg: DictConfig) -> float:
         KeyboardInterrupt: Ctrl-C; the checkpoint is saved first.
     """
     directory, config = _open(cfg)
+    _check(config)
     torch.set_num_threads(config.training.threads)
     env = build_env(config, num_envs=config.training.num_envs, stream="train")
     backbone = build_backbone(config, env.spec)
@@ -70,6 +72,16 @@ def run(cfg: DictConfig) -> float:
     show(rows, directory)
     natural = rows.filter(rows["attack"] == "natural")
     return float((natural if len(natural) else rows)["won"].mean())  # type: ignore[arg-type]
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse numbers that would train nothing, before anything is built."""
+    for name in ("env_steps", "threads", "num_envs", "batch_episodes", "test_episodes"):
+        check_range(f"training.{name}", config.training[name], 1)
+    for name in ("updates_per_episode", "attack_updates_per_episode", "test_interval", "checkpoint_interval"):
+        check_range(f"training.{name}", config.training[name], 0)
+    for name in ("episodes", "num_envs"):
+        check_range(f"evaluation.{name}", config.evaluation[name], 1)
 
 
 def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
