@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.q_learner import QLearner
+from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.weights import read_weights
 
 AGENT_FILE, MIXER_FILE = "agent.th", "mixer.th"
@@ -85,8 +86,8 @@ def export(backbone: Backbone, folder: str | Path) -> list[Path]:
     agent, mixer = agent_weights(backbone), mixer_weights(backbone)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(agent, folder / AGENT_FILE)
-    torch.save(mixer, folder / MIXER_FILE)
+    write_then_rename(folder / AGENT_FILE, lambda path: torch.save(agent, path))
+    write_then_rename(folder / MIXER_FILE, lambda path: torch.save(mixer, path))
     return [folder / AGENT_FILE, folder / MIXER_FILE]
 
 

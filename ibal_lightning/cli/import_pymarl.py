@@ -11,6 +11,7 @@ from rich.console import Console
 from ibal_lightning.backbones import pymarl
 from ibal_lightning.cli.experiment import build_backbone, build_env
 from ibal_lightning.cli.run_directory import RunDirectory
+from ibal_lightning.functional.files import write_then_rename
 
 
 def run(cfg: DictConfig) -> None:
@@ -28,7 +29,7 @@ def run(cfg: DictConfig) -> None:
     directory.begin(cfg, seed=cfg.seed, fingerprint=env.spec.fingerprint)
     directory.checkpoints.mkdir(exist_ok=True)
     weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
-    torch.save({"state_dict": weights}, directory.checkpoints / "last.ckpt")
+    write_then_rename(directory.checkpoints / "last.ckpt", lambda path: torch.save({"state_dict": weights}, path))
     env.close()
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"read {', '.join(str(file) for file in files)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
+
+from ibal_lightning import __version__
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "numba", "torchmetrics", "lbforaging", "polars")
 
@@ -26,7 +27,7 @@ def manifest(config_text: str, *, seed: int, fingerprint: str) -> dict[str, Any]
         "fingerprint": fingerprint,
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "git": _git(Path(__file__).resolve().parents[2]),
-        "versions": {"python": platform.python_version(), "ibal-lightning": _own_version(), **_versions()},
+        "versions": {"python": platform.python_version(), "ibal-lightning": __version__, **_versions()},
         "plugins": _plugins(),
         "hardware": {
             "machine": platform.machine(),
@@ -58,12 +59,6 @@ def _git(repository: Path) -> Mapping[str, Any]:
         return {"sha": None, "dirty": None}
 
 
-def _own_version() -> str:
-    from ibal_lightning import __version__
-
-    return __version__
-
-
 def _versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name in PACKAGES:
@@ -90,10 +85,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON to a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)

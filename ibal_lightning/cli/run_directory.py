@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from ibal_lightning.cli.manifest import manifest, write_json
+from ibal_lightning.cli.manifest import manifest
+from ibal_lightning.functional.files import write_then_rename
 
 
 class RunDirectory:
@@ -46,10 +46,9 @@ class RunDirectory:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         text = OmegaConf.to_yaml(config, resolve=True)
-        temporary = self.path / ".config.yaml.tmp"
-        temporary.write_text(text)
-        os.replace(temporary, self.path / "config.yaml")
-        write_json(self.path / "manifest.json", manifest(text, seed=seed, fingerprint=fingerprint))
+        origin = json.dumps(manifest(text, seed=seed, fingerprint=fingerprint), indent=2) + "\n"
+        write_then_rename(self.path / "config.yaml", lambda path: path.write_text(text))
+        write_then_rename(self.path / "manifest.json", lambda path: path.write_text(origin))
 
     def config(self) -> DictConfig:
         """The resolved config of the run."""

@@ -27,6 +27,7 @@ from ibal_lightning.cli.experiment import (
 )
 from ibal_lightning.cli.run_directory import RunDirectory, load_part
 from ibal_lightning.evaluation.results import write_rows
+from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
@@ -35,7 +36,6 @@ from ibal_lightning.training.callbacks import (
     Metrics,
     PeriodicTest,
     replay_file,
-    write_then_rename,
 )
 from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner

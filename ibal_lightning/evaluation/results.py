@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ibal_lightning.evaluation.statistics import wilson_interval
+from ibal_lightning.functional.files import write_then_rename
 
 COLUMNS = ("run", "seed", "env", "fingerprint", "backbone", "method", "attack", "episode", "return", "length", "won")
 
@@ -21,12 +21,7 @@ def write_rows(path: Path, rows: pl.DataFrame, *, append: bool = False) -> None:
         kept = read_rows(path).filter(~pl.col("attack").is_in(rows["attack"].unique().to_list()))
         rows = pl.concat([kept, rows], how="diagonal_relaxed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        rows.write_parquet(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_then_rename(path, rows.write_parquet)
 
 
 def read_rows(path: Path) -> pl.DataFrame:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
@@ -196,13 +195,3 @@ def log(trainer: L.Trainer, metrics: dict[str, float], env_steps: int) -> None:
     """Write metrics to every logger at our own step count."""
     for logger in trainer.loggers:
         logger.log_metrics({**metrics, "t_env": float(env_steps)}, step=env_steps)
-
-
-def write_then_rename(path: Path, write: Callable[[Path], None]) -> None:
-    """Never leave a half-written file under ``path``: write beside it, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
