@@ -19,11 +19,17 @@ class _TensorFields:
     """Gives a frozen dataclass of tensors one ``map`` for device moves, slices and casts."""
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """Return a copy with ``fn`` applied to every tensor, those inside mappings included."""
+        """Return a copy with ``fn`` applied to every tensor, those inside mappings included.
+
+        A tensor that stands in two fields stays one tensor: ``obs_seen is obs`` says that nothing perturbs.
+        """
+        done: dict[int, Tensor] = {}
 
         def apply(value: object) -> object:
             if isinstance(value, Tensor):
-                return fn(value)
+                if id(value) not in done:
+                    done[id(value)] = fn(value)
+                return done[id(value)]
             if isinstance(value, Mapping):
                 return {name: apply(item) for name, item in value.items()}
             return value
@@ -105,9 +111,7 @@ class EpisodeBatch(_TensorFields):
                 return x
             return x[:, : steps + (x.shape[1] - total)]
 
-        trimmed = self.map(cut)
-        # Keep the identity that says "nothing perturbs": replay and learners use it to save memory and work.
-        return dataclasses.replace(trimmed, obs_seen=trimmed.obs) if self.obs_seen is self.obs else trimmed
+        return self.map(cut)
 
 
 @dataclass(frozen=True)

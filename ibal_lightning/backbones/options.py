@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 
-INFINITY = float("inf")
+from ibal_lightning.functional.options import check_range
 
 
 def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -28,18 +27,9 @@ def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
-def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise ``ValueError`` with the allowed values and the nearest one unless ``value`` is among them."""
-    if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
-
-
-def check_range(options: object, names: Sequence[str], low: float, high: float) -> None:
+def check_ranges(options: object, names: Sequence[str], low: float, high: float = float("inf")) -> None:
     """Raise ``ValueError`` naming the first of the attributes ``names`` that is set and outside [low, high]."""
     for name in names:
         value = getattr(options, name)
-        if value is not None and not low <= value <= high:
-            limit = f">= {low}" if high == INFINITY else f"in [{low}, {high}]"
-            raise ValueError(f"{name} must be {limit}, got {value}")
+        if value is not None:
+            check_range(name, value, low, high)

@@ -13,7 +13,7 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import RecurrentNet, input_blocks, last_actions
 from ibal_lightning.backbones.chunks import chunked, shuffled
 from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
-from ibal_lightning.backbones.options import INFINITY, adds_options
+from ibal_lightning.backbones.options import adds_options
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.backbones.ppo_terms import (
     delayed,
@@ -153,7 +153,7 @@ class Ppo(Backbone):
         log_pi, mask = log_policy(logits, safe_avail(batch)), self.policy_mask(batch)
         policy, logs = policy_loss(batch, log_pi, mask, clip=options.clip, entropy_coef=options.entropy_coef)
         values, _ = self.critic(obs, batch.state[:, :-1], last, extras["critic_hidden"].squeeze(1))
-        clip = options.clip if options.value_clip else INFINITY
+        clip = options.clip if options.value_clip else float("inf")
         errors = clipped_value_loss(values, extras["value"], extras["target"], clip=clip, delta=options.huber_delta)
         value = masked_mean(errors, value_mask(batch, values, active=options.value_active_masks))
         loss = policy + self.options.value_coef * value

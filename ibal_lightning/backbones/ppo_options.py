@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.backbones.options import INFINITY, check_choice, check_range
+from ibal_lightning.backbones.options import check_ranges
+from ibal_lightning.functional.options import check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class PpoOptions:
 
     def __post_init__(self) -> None:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
-        check_range(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
-        check_range(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1, INFINITY)
-        check_range(self, ("clip", "entropy_coef", "value_coef", "huber_delta"), 0, INFINITY)
-        check_range(self, ("lr", "critic_lr", "max_grad_norm"), 0, INFINITY)
+        check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
+        check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
+        check_ranges(self, ("clip", "entropy_coef", "value_coef", "huber_delta"), 0)
+        check_ranges(self, ("lr", "critic_lr", "max_grad_norm"), 0)

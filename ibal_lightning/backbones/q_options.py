@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.backbones.options import INFINITY, check_choice, check_range
+from ibal_lightning.backbones.options import check_ranges
+from ibal_lightning.functional.options import check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,9 @@ class QOptions:
     def __post_init__(self) -> None:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
         check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
-        check_range(self, ("gamma", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
-        check_range(self, ("n_step", "target_interval", "hidden_dim"), 1, INFINITY)
-        check_range(self, ("lr", "max_grad_norm", "epsilon_anneal"), 0, INFINITY)
+        check_ranges(self, ("gamma", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
+        check_ranges(self, ("n_step", "target_interval", "hidden_dim"), 1)
+        check_ranges(self, ("lr", "max_grad_norm", "epsilon_anneal"), 0)
         if self.n_step > 1 and self.td_lambda > 0:
             raise ValueError(
                 f"n_step={self.n_step} and td_lambda={self.td_lambda} exclude each other: "

@@ -29,6 +29,8 @@ def run(cfg: DictConfig) -> float:
     """Evaluate a saved run; rows of the same attack and run are replaced. Returns the worst win rate."""
     for name in ("episodes", "num_envs", "threads"):
         check_range(f"evaluation.{name}", cfg.evaluation[name], 1)
+    if not cfg.attacks:
+        raise ValueError("attacks is empty; name at least one attack, such as [natural]")
     torch.set_num_threads(cfg.evaluation.threads)
     directory = RunDirectory.existing(cfg.run)
     config = directory.config()
@@ -41,8 +43,6 @@ def run(cfg: DictConfig) -> float:
     trained = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     if any(name.startswith("attack.") for name in checkpoint["state_dict"]):
         load_part(trained, checkpoint, "attack", directory.path)
-    if not cfg.attacks:
-        raise ValueError("attacks is empty; name at least one attack, such as [natural]")
     rows = evaluate(config, list(cfg.attacks), directory.path, env, backbone, trained)
     write_rows(directory.results, rows, append=True)
     return show(rows, directory)

@@ -12,7 +12,7 @@ from ibal_lightning.attack import Attack
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.env import Env
 from ibal_lightning.functional.random import derive_seed
-from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.types import EpisodeBatch
 
@@ -27,9 +27,8 @@ def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: i
         One row an episode: episode, return, length, won, the threat and what was spent of it.
     """
     collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"))
-    done, first = 0, derive_seed(seed, "evaluation")
-    while done < episodes:
-        batch = collector.collect(env_steps=0, explore=False, seed=None if done else first)
+    done = 0
+    for batch in play_episodes(collector, episodes, seed=derive_seed(seed, "evaluation")):
         for row in episode_rows(batch, attack)[: episodes - done]:
             yield {"episode": done, **row}
             done += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ class Collector:
         if not self.attack.acts or not threat.actions:
             return actions
         with self._timed("attack"):
-            from_seen = VictimView(**{**vars(view), "obs_seen": seen})
+            from_seen = replace(view, obs_seen=seen)
             proposal = self.attack.perturb_actions(from_seen, actions, self.attack_stream)
             left = None if threat.overrides is None else threat.overrides - self.spent
             taken, spent = project_actions(
@@ -171,3 +172,12 @@ class Collector:
         self.env.load_state_dict(state["env"])
         self.policy_stream.set_state(state["policy_stream"])
         self.attack_stream.set_state(state["attack_stream"])
+
+
+def play_episodes(collector: Collector, episodes: int, *, seed: int) -> Iterator[EpisodeBatch]:
+    """Greedy play of at least ``episodes`` games, which ones depending on ``seed``; a batch is valid until the next."""
+    played = 0
+    while played < episodes:
+        batch = collector.collect(env_steps=0, explore=False, seed=None if played else seed)
+        played += len(batch)
+        yield batch

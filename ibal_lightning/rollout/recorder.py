@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -80,5 +78,4 @@ class Recorder:
             return batch
         kept = ~self.dropped
         self.dropped = torch.zeros_like(kept)
-        whole = batch.map(lambda x: x[kept])
-        return replace(whole, obs_seen=whole.obs) if batch.obs_seen is batch.obs else whole
+        return batch.map(lambda x: x[kept])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import Attack
+from ibal_lightning.attack import Attack, ObsSurface
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
 _STEP_FIELDS = ("actions", "actions_taken", "attacked", "reward", "terminated", "truncated", "mask")
@@ -23,33 +24,9 @@ class Replay:
             raise ValueError(f"training.replay_episodes must be at least 1, got {capacity}")
         self.capacity, self.device = capacity, device
         self.fill = attack.threat.fill_obs(spec).to(device)
-        self.surface = attack.obs_surface if attack.threat.obs else "none"
+        self.surface = stored_surface(attack)
         self.size, self.cursor = 0, 0
-        self.data = {name: self._zeros(shape, dtype) for name, (shape, dtype) in self.layout(spec).items()}
-
-    def layout(self, spec: EnvSpec) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape (behind the episode axis) and type of every stored field."""
-        t, n, a, o = spec.episode_limit, spec.n_agents, spec.n_actions, spec.obs_dim
-        fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            "obs": ((t + 1, n, o), torch.float32),
-            "state": ((t + 1, spec.state_dim), torch.float32),
-            "avail_actions": ((t + 1, n, a), torch.bool),
-            "alive": ((t + 1, n), torch.bool),
-            "actions": ((t, n), torch.int16),
-            "actions_taken": ((t, n), torch.int16),
-            "attacked": ((t, n), torch.bool),
-            "reward": ((t,), torch.float32),
-            "terminated": ((t,), torch.bool),
-            "truncated": ((t,), torch.bool),
-            "mask": ((t,), torch.bool),
-            "group": ((n,), torch.int8),
-            "won": ((), torch.float32),
-        }
-        if self.surface == "mask":
-            fields["obs_masked"] = ((t + 1, n, o), torch.bool)
-        elif self.surface == "noise":
-            fields["obs_seen"] = ((t + 1, n, o), torch.float32)
-        return fields
+        self.data = {name: self._zeros(shape, dtype) for name, (shape, dtype) in layout(spec, self.surface).items()}
 
     def _zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.zeros((self.capacity, *shape), dtype=dtype, device=self.device)
@@ -124,3 +101,39 @@ class Replay:
         for name, saved in state["data"].items():
             self.data[name][:size] = saved
         self.size, self.cursor = size, int(state["cursor"])
+
+
+def stored_surface(attack: Attack) -> ObsSurface:
+    """How observations may differ from the sensors' in stored episodes."""
+    return attack.obs_surface if attack.threat.obs else "none"
+
+
+def layout(spec: EnvSpec, surface: ObsSurface) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape (behind the episode axis) and type of every stored field."""
+    t, n, a, o = spec.episode_limit, spec.n_agents, spec.n_actions, spec.obs_dim
+    fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+        "obs": ((t + 1, n, o), torch.float32),
+        "state": ((t + 1, spec.state_dim), torch.float32),
+        "avail_actions": ((t + 1, n, a), torch.bool),
+        "alive": ((t + 1, n), torch.bool),
+        "actions": ((t, n), torch.int16),
+        "actions_taken": ((t, n), torch.int16),
+        "attacked": ((t, n), torch.bool),
+        "reward": ((t,), torch.float32),
+        "terminated": ((t,), torch.bool),
+        "truncated": ((t,), torch.bool),
+        "mask": ((t,), torch.bool),
+        "group": ((n,), torch.int8),
+        "won": ((), torch.float32),
+    }
+    if surface == "mask":
+        fields["obs_masked"] = ((t + 1, n, o), torch.bool)
+    elif surface == "noise":
+        fields["obs_seen"] = ((t + 1, n, o), torch.float32)
+    return fields
+
+
+def episode_bytes(spec: EnvSpec, attack: Attack) -> int:
+    """Bytes that one stored episode takes."""
+    fields = layout(spec, stored_surface(attack)).values()
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in fields)

@@ -13,7 +13,7 @@ import torch
 
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.random import derive_seed
-from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
 from ibal_lightning.training.metrics import EpisodeMetrics
 from ibal_lightning.training.module import RobustLearner
@@ -24,7 +24,7 @@ def crossed(before: int, now: int, interval: int) -> bool:
     return interval > 0 and now // interval > before // interval
 
 
-class _AfterRollout(L.Callback):
+class AfterRollout(L.Callback):
     """Calls ``after_rollout(trainer, module, data, experience, before)`` once a rollout and its updates are done."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class _AfterRollout(L.Callback):
         raise NotImplementedError
 
 
-class PeriodicTest(_AfterRollout):
+class PeriodicTest(AfterRollout):
     """Greedy natural play every ``interval`` env steps, on seeds that training never uses.
 
     Metric names are PyMARL's: ``test_battle_won_mean``, ``test_return_mean``, ``test_ep_length_mean``.
@@ -74,20 +74,16 @@ class PeriodicTest(_AfterRollout):
 
     def test(self, env_steps: int) -> dict[str, float]:
         """Play at least ``episodes`` games; the games depend on the seed and env_steps only."""
-        first: int | None = derive_seed(self.seed, f"test {env_steps}")
         self.metrics.reset()
-        played = 0
-        while played < self.episodes:
-            batch = self.collector.collect(env_steps=env_steps, explore=False, seed=first)
-            first = None
-            played += len(batch)
+        seed = derive_seed(self.seed, f"test {env_steps}")
+        for batch in play_episodes(self.collector, self.episodes, seed=seed):
             self.metrics.add(batch)
         values = self.metrics.floats()
         self.win_rate = values["test_battle_won_mean"]
         return values
 
 
-class Metrics(_AfterRollout):
+class Metrics(AfterRollout):
     """Logs training means every ``interval`` env steps, under PyMARL's names, to every logger."""
 
     def __init__(self, *, interval: int, window: int = 4) -> None:
@@ -120,7 +116,7 @@ class Metrics(_AfterRollout):
         }
 
 
-class Checkpoint(_AfterRollout):
+class Checkpoint(AfterRollout):
     """Writes the replay, then ``last.ckpt``, then drops older replays: whenever it is killed, a pair is there."""
 
     def __init__(self, folder: Path, *, interval: int, keep_replay: bool = False) -> None:
@@ -153,7 +149,7 @@ class Checkpoint(_AfterRollout):
                 old.unlink()
 
 
-class Budget(_AfterRollout):
+class Budget(AfterRollout):
     """Stops at ``env_steps``, or after the rollout in which Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
 
     def __init__(self, env_steps: int, checkpoint: Checkpoint) -> None:

@@ -16,7 +16,7 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.env import Env
 from ibal_lightning.functional.random import stream
 from ibal_lightning.rollout.collector import Collector
-from ibal_lightning.rollout.replay import Replay
+from ibal_lightning.rollout.replay import Replay, episode_bytes
 from ibal_lightning.types import EpisodeBatch
 
 ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
@@ -74,7 +74,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         capacity = self.attack_window if self.backbone.on_policy else replay_episodes
         if self.batch_episodes > capacity:
             raise ValueError(f"training.batch_episodes={self.batch_episodes} exceeds the replay of {capacity} episodes")
-        check_memory(env, capacity)
+        check_memory(env, self.attack, capacity)
         return Replay(env.spec, self.attack, capacity=capacity, device=env.device)
 
     def train_dataloader(self) -> DataLoader[Experience]:
@@ -150,15 +150,13 @@ class _Stream(IterableDataset[Experience]):
             yield self.data.collect()
 
 
-def check_memory(env: Env, capacity: int) -> None:
+def check_memory(env: Env, attack: Attack, capacity: int) -> None:
     """Refuse a replay that does not fit before it is allocated.
 
     Raises:
         ValueError: names the size needed, the memory there is, and two ways out.
     """
-    spec = env.spec
-    slot = spec.n_agents * (5 * spec.obs_dim + spec.n_actions + 7) + 4 * spec.state_dim + 7
-    need = capacity * (spec.episode_limit + 1) * slot
+    need = capacity * episode_bytes(env.spec, attack)
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -8,12 +8,12 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ibal_lightning.training.callbacks import Metrics, PeriodicTest, _AfterRollout
+from ibal_lightning.training.callbacks import AfterRollout, Metrics, PeriodicTest
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
 from ibal_lightning.training.module import RobustLearner
 
 
-class EnvStepProgress(_AfterRollout):
+class EnvStepProgress(AfterRollout):
     """One line that moves; where the output is not a terminal, one plain line every ``seconds``."""
 
     def __init__(self, budget: int, metrics: Metrics, test: PeriodicTest, *, seconds: float = 20.0) -> None:

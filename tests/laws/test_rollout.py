@@ -16,7 +16,7 @@ from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
 from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
-from ibal_lightning.rollout.replay import Replay
+from ibal_lightning.rollout.replay import Replay, episode_bytes
 from ibal_lightning.training.data import InducedDecPOMDP, check_memory
 from ibal_lightning.types import EpisodeBatch, Timestep, VictimView
 
@@ -171,10 +171,18 @@ def test_updates_per_episode_do_not_depend_on_the_number_of_games() -> None:
     assert counts == [6, 6]
 
 
+@pytest.mark.parametrize("attack", [Attack, RandomMask, RandomObs])
+def test_the_announced_size_of_a_replay_is_what_it_takes(attack: type[Attack]) -> None:
+    collector, _ = play(attack)
+    replay = Replay(collector.env.spec, collector.attack, capacity=7)
+    taken = sum(x.numel() * x.element_size() for x in replay.data.values())
+    assert 7 * episode_bytes(collector.env.spec, collector.attack) == taken
+
+
 def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
-        check_memory(env, 10**9)
+        check_memory(env, Attack(env.spec, Threat()), 10**9)
 
 
 class Crashing(Lbf):
