@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         yield batch
 
     def after_update(self, updates: int) -> None:
-        """Called after every optimizer step with the total count, for target networks."""
+        """Called after every optimizer step with the total count, and with 0 once weights were loaded, for targets."""
         del updates
 
     def exploration(self, env_steps: int) -> float:

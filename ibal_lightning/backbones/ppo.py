@@ -57,7 +57,7 @@ class Ppo(Backbone):
             blocks=blocks,
             hidden_dim=chosen.hidden_dim,
             normalize=True,
-            output_gain=0.01,
+            output_gain=chosen.output_gain,
         )
         self.critic = self.critic_class(spec, chosen)
 

@@ -14,6 +14,7 @@ class PpoOptions:
 
     Args:
         hidden_dim: units of fc1 and of the GRU.
+        output_gain: gain of the actor's last layer at the start; small means nearly uniform.
         last_action: feed the action of the step before.
         last_action_source: which one: "intended", or "executed", which tells an agent that it was overridden.
         agent_id: feed the agent's index.
@@ -42,6 +43,7 @@ class PpoOptions:
     """
 
     hidden_dim: int = 64
+    output_gain: float = 0.01
     last_action: bool = False
     last_action_source: str = "intended"
     agent_id: bool = True
@@ -68,5 +70,5 @@ class PpoOptions:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
         check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
-        check_ranges(self, ("clip", "entropy_coef", "value_coef", "huber_delta"), 0)
+        check_ranges(self, ("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
         check_ranges(self, ("lr", "critic_lr", "max_grad_norm"), 0)

@@ -1,4 +1,4 @@
-"""Weights in PyMARL's format (``agent.th``, ``mixer.th``), in and out of a Q-learner.
+"""Weights in PyMARL's format (``agent.th``, ``mixer.th``, ``opt.th``), in and out of a Q-learner.
 
 PyMARL, pymarl2, QPLEX, WALL and ROMANCE save the ``state_dict`` of an fc1 - GRUCell - fc2 agent and of the mixer.
 Input columns are [obs | one-hot last action | one-hot agent id]. A round trip is bit-equal.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +18,9 @@ from torch import Tensor, nn
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.functional.files import write_then_rename
-from ibal_lightning.functional.weights import read_weights
+from ibal_lightning.functional.weights import read_optimizer, read_weights
 
-AGENT_FILE, MIXER_FILE = "agent.th", "mixer.th"
+AGENT_FILE, MIXER_FILE, OPTIMIZER_FILE = "agent.th", "mixer.th", "opt.th"
 
 
 def agent_weights(backbone: Backbone) -> dict[str, Tensor]:
@@ -81,14 +83,34 @@ def load(backbone: Backbone, path: str | Path) -> list[Path]:
     return [agent, mixer]
 
 
-def export(backbone: Backbone, folder: str | Path) -> list[Path]:
-    """Write ``agent.th`` and ``mixer.th`` as PyMARL does; returns the files written."""
-    agent, mixer = agent_weights(backbone), mixer_weights(backbone)
+def export(backbone: Backbone, folder: str | Path, optimizer: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write ``agent.th``, ``mixer.th`` and, where given, ``opt.th`` as PyMARL does; returns the files written.
+
+    Args:
+        backbone: a Q-learner.
+        folder: made where it is missing.
+        optimizer: state dict of the learner's optimizer. Its parameters stand in PyMARL's order, agent then mixer.
+
+    Raises:
+        ValueError: it is no Q-learner.
+    """
+    contents: dict[str, Mapping[str, Any]] = {AGENT_FILE: agent_weights(backbone), MIXER_FILE: mixer_weights(backbone)}
+    contents |= {OPTIMIZER_FILE: optimizer} if optimizer is not None else {}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_then_rename(folder / AGENT_FILE, lambda path: torch.save(agent, path))
-    write_then_rename(folder / MIXER_FILE, lambda path: torch.save(mixer, path))
-    return [folder / AGENT_FILE, folder / MIXER_FILE]
+    for name, content in contents.items():
+        write_then_rename(folder / name, partial(torch.save, content))
+    return [folder / name for name in contents]
+
+
+def load_optimizer(path: str | Path) -> Mapping[str, Any] | None:
+    """State dict of the optimizer saved in a PyMARL folder; None where there is no ``opt.th``.
+
+    Raises:
+        ValueError: the file is no optimizer's state dict.
+    """
+    file = Path(path) / OPTIMIZER_FILE
+    return read_optimizer(file) if file.is_file() else None
 
 
 def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, hint: str) -> None:

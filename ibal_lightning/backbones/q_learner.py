@@ -109,12 +109,13 @@ class QLearner(Backbone):
 
     @torch.no_grad()
     def after_update(self, updates: int) -> None:
-        """Move the target networks by ``target_tau`` every ``target_interval`` updates."""
+        """Move the target networks by ``target_tau`` every ``target_interval`` updates; at 0 they become the online."""
         if updates % self.options.target_interval:
             return
+        tau = self.options.target_tau if updates else 1.0
         for slow, online in ((self.target_agent, self.agent), (self.target_mixer, self.mixer)):
             for target, source in zip(slow.parameters(), online.parameters(), strict=True):
-                target.lerp_(source, self.options.target_tau) if self.options.target_tau < 1 else target.copy_(source)
+                target.lerp_(source, tau) if tau < 1 else target.copy_(source)
 
 
 def reachable(batch: EpisodeBatch, gamma: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,16 +25,20 @@ def run(cfg: DictConfig) -> None:
     source = saved_policy(Path(cfg["from"]))
     env = build_env(cfg, num_envs=1, stream="import")
     backbone = build_backbone(cfg, env.spec)
-    files = pymarl.load(backbone, source)
+    files, optimizer = pymarl.load(backbone, source), pymarl.load_optimizer(source)
     directory = RunDirectory(cfg.out)
     directory.begin(cfg, seed=cfg.seed, fingerprint=env.spec.fingerprint)
     directory.checkpoints.mkdir(exist_ok=True)
     weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
-    write_then_rename(directory.checkpoints / "last.ckpt", lambda path: torch.save({"state_dict": weights}, path))
+    checkpoint = {"state_dict": weights, "optimizer_states": [] if optimizer is None else [optimizer]}
+    write_then_rename(directory.checkpoints / "last.ckpt", partial(torch.save, checkpoint))
     env.close()
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"read {', '.join(str(file) for file in files)}")
+    console.print(f"read {', '.join(map(str, files))}" + ("" if optimizer is None else f" and {pymarl.OPTIMIZER_FILE}"))
+    if len(files) == 1:
+        console.print(f"there is no {pymarl.MIXER_FILE}: the policy is complete, the mixer is untrained")
     console.print(f"wrote {directory.path}; play it with: ibal evaluate run={directory.path}")
+    console.print(f"train on with: ibal experiment=finetune training.init_from={directory.path}")
 
 
 def saved_policy(path: Path) -> Path:

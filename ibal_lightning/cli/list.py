@@ -11,7 +11,7 @@ from ibal_lightning.cli.availability import availability
 from ibal_lightning.nearest import did_you_mean
 from ibal_lightning.offers import Offer, offers
 
-PLUMBING = ("hydra", "types", "command")  # groups that no user chooses from
+PLUMBING = {"hydra", "types", "command", "by_backbone"}  # parts of groups that no user chooses from
 
 
 def run(cfg: DictConfig) -> None:
@@ -20,13 +20,18 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ValueError: there is no such group; names the nearest.
     """
-    found = {key: items for key, items in sorted(offers().items()) if key[0].split("/")[0] not in PLUMBING}
+    found = {key: items for key, items in sorted(offers().items()) if chosen_from(key[0])}
     groups = sorted({group for group, _ in found})
     if cfg.group is not None and cfg.group not in groups:
         raise ValueError(
             f"group={cfg.group}: no such group{did_you_mean(cfg.group, groups)}; there are {', '.join(groups)}"
         )
     Console().print(choices_table({key: items for key, items in found.items() if cfg.group in (None, key[0])}))
+
+
+def chosen_from(group: str) -> bool:
+    """Whether a user chooses from this group."""
+    return PLUMBING.isdisjoint(group.split("/"))
 
 
 def choices_table(found: dict[tuple[str, str], tuple[Offer, ...]]) -> Table:

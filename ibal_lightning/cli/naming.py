@@ -1,25 +1,39 @@
-"""Names of run directories."""
+"""What configs can ask for with ``${...}``: names of run directories, and values that depend on the task."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 
 def register() -> None:
-    """Make ``${run_name:}`` known to every config: ``smac-3m/ibal-qmix``."""
+    """Make ``${run_name:}`` (``smac-3m/ibal-qmix``) and ``${by_task:default,{task:value}}`` known to every config."""
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("by_task", by_task, replace=True)
 
 
 def run_name(*, _root_: DictConfig) -> str:
-    """``<env>-<task>/<method>-<backbone>``; the task is the first text among the environment's options."""
-    choice = HydraConfig.get().runtime.choices["env"]
-    env = _root_.get("env") or {}
-    task = next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
-    left = safe(choice if task is None else f"{choice}-{task}")
+    """``<env>-<task>/<method>-<backbone>``."""
+    choice, name = HydraConfig.get().runtime.choices["env"], task(_root_)
+    left = safe(choice if name is None else f"{choice}-{name}")
     return f"{left}/{safe(f'{_root_.method_name}-{_root_.backbone_name}')}"
+
+
+def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """The value of the first pattern that the task matches (``5m_vs_6m``, ``terran_*``), else the default."""
+    name = str(task(_root_))
+    return next((value for pattern, value in values.items() if fnmatchcase(name, str(pattern))), default)
+
+
+def task(config: DictConfig) -> str | None:
+    """The first text among the environment's options: a map, a scenario, an id."""
+    env = config.get("env") or {}
+    return next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
 
 
 def safe(text: str) -> str:

@@ -72,6 +72,14 @@ class Matrix:
 
 
 @dataclass
+class ExportPymarl:
+    """The whole config of ``export-pymarl``."""
+
+    run: str = MISSING  # run directory
+    out: str = MISSING  # folder for the files
+
+
+@dataclass
 class List:
     """The whole config of ``list``."""
 
@@ -88,4 +96,5 @@ def register() -> None:
     store.store(group="types", name="evaluate", node=evaluate, package="_global_")
     store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
     store.store(group="types", name="matrix", node=Matrix, package="_global_")
+    store.store(group="types", name="export_pymarl", node=ExportPymarl, package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")

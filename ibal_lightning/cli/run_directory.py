@@ -24,18 +24,18 @@ class RunDirectory:
         self.results = self.path / "results.parquet"
 
     @classmethod
-    def existing(cls, path: str | Path) -> RunDirectory:
-        """A run made before.
+    def existing(cls, path: str | Path, option: str = "run") -> RunDirectory:
+        """A run made before, as the user named it by ``option``.
 
         Raises:
             ValueError: there is no such directory, or it is not a run directory.
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise ValueError(f"run={path}: there is no such directory{_neighbours(run.path)}")
+            raise ValueError(f"{option}={path}: there is no such directory{_neighbours(run.path)}")
         for name in ("config.yaml", "manifest.json", "checkpoints/last.ckpt"):
             if not (run.path / name).is_file():
-                raise ValueError(f"run={path} is not a finished run directory: {name} is missing")
+                raise ValueError(f"{option}={path} is not a finished run directory: {name} is missing")
         return run
 
     def begin(self, config: DictConfig, *, seed: int, fingerprint: str) -> None:
@@ -105,6 +105,12 @@ def load_part(module: nn.Module, checkpoint: Mapping[str, Any], part: str, sourc
     if wrong:
         raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join(wrong[:8]))
     module.load_state_dict(saved)
+
+
+def optimizer_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """State dict of the backbone's optimizer in a checkpoint, None where it holds none."""
+    states = checkpoint.get("optimizer_states") or [None]
+    return states[0]
 
 
 def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:

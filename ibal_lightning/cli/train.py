@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ibal_lightning.cli.experiment import (
     build_regularizer,
     build_threat,
 )
-from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.cli.run_directory import RunDirectory, load_part, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_range
@@ -58,10 +59,11 @@ def run(cfg: DictConfig) -> float:
     backbone = build_backbone(config, env.spec)
     attack = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     attacks = playable(config, env)  # a mistyped name must not cost the training
-    _initialise(backbone, config, env.spec.fingerprint)
+    warm = _initialise(backbone, config, env.spec.fingerprint)
     loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
-    module = RobustLearner(backbone, attack, build_regularizer(config, env.spec), seed=config.seed)
+    regularizer = build_regularizer(config, env.spec)
+    module = RobustLearner(backbone, attack, regularizer, seed=config.seed, optimizer_state=warm)
     resume = _restore(config, directory, data, module)
     directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
     _fit(config, directory, data, module, loggers, resume)
@@ -109,18 +111,21 @@ def _data_options(config: DictConfig) -> dict[str, Any]:
     return {name: config.training[name] for name in names}
 
 
-def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> None:
-    """Start from the policy of another run (IBAL's protocol starts from a pre-trained one)."""
-    if config.training.init_from is not None:
-        source = RunDirectory.existing(config.training.init_from)
-        if source.manifest().get("fingerprint") != fingerprint:
-            logger.warning(
-                "The policy was trained in another environment: %s, not %s",
-                source.manifest().get("fingerprint"),
-                fingerprint,
-            )
-        load_part(backbone, source.checkpoint(), "backbone", source.path)
-        backbone.after_update(0)  # target networks begin at the loaded policy
+def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Mapping[str, Any] | None:
+    """Start from the policy of another run (IBAL's protocol starts from a pre-trained one).
+
+    Target networks start at the online ones. Returns the state of that run's optimizer where there is one.
+    """
+    if config.training.init_from is None or config.training.resume is not None:
+        return None
+    source = RunDirectory.existing(config.training.init_from, "training.init_from")
+    trained_in = source.manifest().get("fingerprint")
+    if trained_in != fingerprint:
+        logger.warning("The policy was trained in another environment: %s, not %s", trained_in, fingerprint)
+    checkpoint = source.checkpoint()
+    load_part(backbone, checkpoint, "backbone", source.path)
+    backbone.after_update(0)
+    return optimizer_state(checkpoint)
 
 
 def _fit(

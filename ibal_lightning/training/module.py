@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ from torch import Tensor
 from ibal_lightning.attack import Attack
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.functional.random import stream
+from ibal_lightning.functional.weights import adopt_moments
 from ibal_lightning.regularizer import Regularizer
 from ibal_lightning.training.data import Experience
 from ibal_lightning.types import EpisodeBatch
+
+logger = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
@@ -35,20 +39,33 @@ class RobustLearner(L.LightningModule):
     """
 
     def __init__(
-        self, backbone: Backbone, attack: Attack, regularizer: Regularizer | None = None, *, seed: int = 0
+        self,
+        backbone: Backbone,
+        attack: Attack,
+        regularizer: Regularizer | None = None,
+        *,
+        seed: int = 0,
+        optimizer_state: Mapping[str, Any] | None = None,
     ) -> None:
+        """``optimizer_state`` is that of the run whose policy the backbone starts from."""
         super().__init__()
         self.automatic_optimization = False
         self.backbone, self.attack, self.regularizer = backbone, attack, regularizer
         self.minibatch_stream = stream(seed, "minibatch")
+        self.optimizer_state = optimizer_state
         self.updates, self.attack_updates = 0, 0
         self.seconds = {"learn": 0.0, "attack_learn": 0.0}
         self._meter: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The backbone's optimizer, then the attack's where it has one."""
-        optimizers = [self.backbone.optimizer(), self.attack.optimizer()]
-        return [optimizer for optimizer in optimizers if optimizer is not None]
+        learner, attacker = self.backbone.optimizer(), self.attack.optimizer()
+        if self.optimizer_state is not None:
+            try:
+                adopt_moments(learner, self.optimizer_state)
+            except ValueError as error:
+                logger.warning("The optimizer starts fresh: %s", error)
+        return [learner] if attacker is None else [learner, attacker]
 
     def training_step(self, experience: Experience, batch_idx: int) -> None:
         """All updates that one rollout pays for."""

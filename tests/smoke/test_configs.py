@@ -13,7 +13,7 @@ from ibal_lightning import plugins
 from ibal_lightning.attack import Threat
 from ibal_lightning.cli.app import main, prepare, verbs
 from ibal_lightning.cli.availability import availability
-from ibal_lightning.cli.list import PLUMBING
+from ibal_lightning.cli.list import chosen_from
 from ibal_lightning.env import Env
 from ibal_lightning.offers import SUPPLIED, config_folder, names, offers
 from ibal_lightning.types import EnvSpec
@@ -21,7 +21,7 @@ from ibal_lightning.types import EnvSpec
 CONFIGS = config_folder("ibal_lightning")
 assert CONFIGS is not None
 USABLE = [key for key, items in sorted(offers().items()) if availability(items)[0]]
-CHOICES = [(group, name) for group, name in USABLE if group.split("/")[0] not in PLUMBING]
+CHOICES = [(group, name) for group, name in USABLE if chosen_from(group)]
 IN_MAIN_JOB = [(group, name) for group, name in CHOICES if group != "estimator"]  # chosen inside attacks
 REQUIRED = {"ega": ["weights"]}  # released files of others, which we do not ship
 
@@ -101,7 +101,7 @@ def test_list_shows_what_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     said = capsys.readouterr().out
     for group, name in offers():
-        if group.split("/")[0] not in PLUMBING:
+        if chosen_from(group):
             assert re.search(rf"\b{re.escape(name)}\b", said), f"{group}={name} is not listed"
 
 
@@ -112,3 +112,38 @@ def test_files_entry_points_and_choices_agree() -> None:
         assert {name for found, name in files if found == group} <= set(names(group))
     commands = {path.stem for path in (Path(plugins.__file__).parent / "cli").glob("*.py")}
     assert {verb.replace("-", "_") for verb in verbs()} <= commands
+
+
+# words, key of the composed config, value: each from the source that the preset's file names
+PROFILES = [
+    ("training=faithful", "training.num_envs", 1),
+    ("training=faithful backbone=qplex", "backbone.optimizer", "rmsprop"),
+    ("training=faithful", "backbone.td_lambda", 0.0),
+    ("training=faithful backbone=mappo", "training.env_steps", 10_000_000),
+    ("training=faithful backbone=mappo env.map_name=3m", "backbone.epochs", 15),
+    ("training=faithful backbone=ippo env.map_name=5m_vs_6m", "backbone.epochs", 10),
+    ("training=faithful backbone=mappo env.map_name=5m_vs_6m", "backbone.clip", 0.05),
+    ("training=faithful backbone=mappo env.map_name=MMM2", "backbone.minibatches", 2),
+    ("training=faithful backbone=mappo env=smacv2 env.scenario=zerg_5_vs_5", "backbone.epochs", 5),
+    ("training=faithful backbone=mappo env=smacv2", "training.env_steps", 20_000_000),
+    ("training=pymarl2 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.3),
+    ("training=pymarl2 env.map_name=6h_vs_8z", "backbone.epsilon_anneal", 500_000),
+    ("training=pymarl2 env.map_name=8m", "backbone.td_lambda", 0.6),
+    ("training=pymarl2 env.map_name=3s5z_vs_3s6z", "backbone.hidden_dim", 256),
+    ("training=pymarl2 backbone=qplex", "backbone.num_kernel", 4),
+    ("training=pymarl2 backbone.td_lambda=0.9 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.9),
+    ("experiment=finetune training=faithful", "backbone.epsilon_start", 0.05),
+    ("experiment=finetune training=faithful", "backbone.optimizer", "rmsprop"),
+]
+
+
+@pytest.mark.parametrize(("words", "key", "value"), PROFILES)
+def test_a_profile_fits_the_backbone_and_the_map(words: str, key: str, value: object) -> None:
+    assert OmegaConf.select(composed(*words.split()), key) == value
+
+
+@pytest.mark.parametrize("profile", ["fast", "faithful", "pymarl2"])
+@pytest.mark.parametrize("backbone", ["vdn", "qmix", "qplex", "mappo", "ippo"])
+def test_every_profile_builds_every_backbone(profile: str, backbone: str, spec: EnvSpec) -> None:
+    config = composed(f"training={profile}", f"backbone={backbone}", "env=lbf")
+    assert plugins.build(config.backbone, spec).spec is spec
