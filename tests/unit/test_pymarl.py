@@ -14,6 +14,7 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones import pymarl
 from ibal_lightning.backbones.ppo import Mappo
 from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
+from ibal_lightning.functional.weights import adopt_moments
 from ibal_lightning.types import EnvSpec
 
 ORACLE = Path(os.environ.get("IBAL_ORACLE_DIR", Path(__file__).parents[2] / "../shared/data/oracle"))
@@ -163,7 +164,9 @@ def test_policy_gradient_backbones_have_no_pymarl_format(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("game", [("3m", 3, 9, 30, 48), ("8m", 8, 14, 80, 168), ("MMM", 10, 16, 160, 290)])
 @pytest.mark.parametrize("cls", LEARNERS)
-def test_published_policies_load_and_play_the_same(cls: type[Backbone], game: tuple[str, int, int, int, int]) -> None:
+def test_published_policies_load_play_the_same_and_go_out_again(
+    cls: type[Backbone], game: tuple[str, int, int, int, int], tmp_path: Path
+) -> None:
     name, *sizes = game
     folder = ORACLE / "wall" / cls.__name__.lower() / name
     if not (folder / "agent.th").is_file():
@@ -174,3 +177,59 @@ def test_published_policies_load_and_play_the_same(cls: type[Backbone], game: tu
     agent = PymarlAgent(obs_dim + n_actions + n_agents, n_actions)
     agent.load_state_dict(torch.load(folder / "agent.th", map_location="cpu", weights_only=True))
     check_play(backbone, agent)
+    for file in pymarl.export(backbone, tmp_path):
+        theirs = folder / file.name
+        if theirs.is_file():  # VDN's mixer has no weights and no file
+            assert_equal(pymarl.read_weights(file), pymarl.read_weights(theirs))
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    """The same names in the same order, the same bits."""
+    assert list(first) == list(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def stepped(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same after one step on random gradients."""
+    generator = torch.Generator().manual_seed(0)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("kind", ["adam", "rmsprop"])
+def test_moments_survive_files_and_the_next_step_is_the_same(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = Qmix(make_spec(), optimizer=kind)
+    optimizer = stepped(source.optimizer())
+    pymarl.export(source, tmp_path, optimizer.state_dict())
+    target = Qmix(make_spec(), optimizer=kind, lr=1.0)
+    pymarl.load(target, tmp_path)
+    saved, ours = pymarl.load_optimizer(tmp_path), target.optimizer()
+    assert saved is not None
+    adopt_moments(ours, saved)
+    assert ours.param_groups[0]["lr"] == 1.0
+    ours.param_groups[0]["lr"] = source.options.lr
+    stepped(optimizer)
+    stepped(ours)
+    assert all(map(torch.equal, source.agent.parameters(), target.agent.parameters()))
+    assert all(map(torch.equal, source.mixer.parameters(), target.mixer.parameters()))
+
+
+def test_moments_of_another_optimizer_or_network_are_refused() -> None:
+    saved = stepped(Qmix(make_spec()).optimizer()).state_dict()
+    with pytest.raises(ValueError, match="no RMSprop"):
+        adopt_moments(Qmix(make_spec(), optimizer="rmsprop").optimizer(), saved)
+    with pytest.raises(ValueError, match=r"exp_avg of parameter 0 is \(64, 14\), not \(64, 15\)"):
+        adopt_moments(Qmix(make_spec(obs_dim=7)).optimizer(), saved)
+    with pytest.raises(ValueError, match="does not have 8 parameters"):
+        adopt_moments(Vdn(make_spec()).optimizer(), saved)
+
+
+def test_a_missing_or_foreign_optimizer_file(tmp_path: Path) -> None:
+    assert pymarl.load_optimizer(tmp_path) is None
+    torch.save({"fc1.weight": torch.zeros(1)}, tmp_path / "opt.th")
+    with pytest.raises(ValueError, match=r"opt\.th is not an optimizer's state dict: it holds fc1\.weight"):
+        pymarl.load_optimizer(tmp_path)
