@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+from yaml import YAMLError
 
 from ibal_lightning.nearest import did_you_mean
 from ibal_lightning.offers import offers
@@ -18,8 +19,16 @@ from ibal_lightning.offers import offers
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
 
+class Failure(Exception):
+    """What was asked could not be done, through no mistake in the asking; the message says all there is to say."""
+
+
 def explain(error: BaseException) -> tuple[str, int]:
     """The message for stderr and the exit code: 2 when what was asked cannot be done, 1 when doing it failed."""
+    if isinstance(error, Failure):
+        return f"error: {error}", EXIT_FAILED
+    if isinstance(error, YAMLError):
+        return f"error: a config file is not valid YAML: {error}", EXIT_MISTAKE
     if isinstance(error, HydraException | OmegaConfBaseException):
         return f"error: {_config_mistake(error)}", EXIT_MISTAKE
     if isinstance(error, OSError):

@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> float:
     load_part(backbone, checkpoint, "backbone", directory.path)
     trained = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     if any(name.startswith("attack.") for name in checkpoint["state_dict"]):
-        load_part(trained, checkpoint, "attack", directory.path)
+        load_part(trained, checkpoint, "attack", directory.path, spare=True)
     rows = evaluate(config, list(cfg.attacks), directory.path, env, backbone, trained)
     write_rows(directory.results, rows, append=True)
     return show(rows, directory)

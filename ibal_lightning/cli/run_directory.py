@@ -94,14 +94,26 @@ class RunDirectory:
             )
 
 
-def load_part(module: nn.Module, checkpoint: Mapping[str, Any], part: str, source: Path) -> None:
+def load_part(
+    module: nn.Module, checkpoint: Mapping[str, Any], part: str, source: Path, *, spare: bool = False
+) -> None:
     """Load the weights of ``part`` ("backbone" or "attack") of a checkpoint into a module.
+
+    Args:
+        module: what to load into.
+        checkpoint: as ``RunDirectory.checkpoint`` reads it.
+        part: prefix of the names there.
+        source: named in messages.
+        spare: the file may hold more than the module needs (an attack of which less is allowed than in training).
 
     Raises:
         ValueError: names the layers that are missing, unknown or of another shape.
     """
     saved = {k.removeprefix(f"{part}."): v for k, v in checkpoint["state_dict"].items() if k.startswith(f"{part}.")}
-    wrong = _differences(module.state_dict(), saved)
+    own = module.state_dict()
+    if spare:
+        saved = {name: value for name, value in saved.items() if name in own}
+    wrong = _differences(own, saved)
     if wrong:
         raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join(wrong[:8]))
     module.load_state_dict(saved)

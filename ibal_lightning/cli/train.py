@@ -18,6 +18,7 @@ from rich.console import Console
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.backbone import Backbone
+from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.evaluate import evaluate, playable, show
 from ibal_lightning.cli.experiment import (
     build_attack,
@@ -90,12 +91,14 @@ def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
     """The run directory and its config; a resumed run keeps its own config but for training and evaluation."""
     if cfg.training.resume is None:
         return RunDirectory(HydraConfig.get().runtime.output_dir), cfg
-    directory = RunDirectory.existing(cfg.training.resume)
+    directory = RunDirectory.existing(cfg.training.resume, "training.resume")
     given = list(HydraConfig.get().overrides.task)
-    fixed = [word for word in given if not word.startswith(("training.", "evaluation."))]
+    free = ("training.", "evaluation.")
+    fixed = [word for word in given if not word.startswith(free) or word.startswith("training.init_from=")]
     if fixed:
         raise ValueError(f"a resumed run keeps its own config: {', '.join(fixed)} cannot be changed")
-    config = OmegaConf.merge(directory.config(), OmegaConf.from_dotlist(given))
+    defaults = {name: OmegaConf.to_container(cfg[name]) for name in ("training", "evaluation")}  # the run may lack some
+    config = OmegaConf.merge(defaults, directory.config(), OmegaConf.from_dotlist(given))
     assert isinstance(config, DictConfig)
     return directory, config
 
@@ -149,7 +152,7 @@ def _fit(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except NonFiniteLoss as error:
-            raise ValueError(_save_batch(error, directory)) from error
+            raise Failure(_save_batch(error, directory)) from error
     if budget.interrupted:
         console = Console(stderr=True)
         console.print(f"stopped; checkpoint: {directory.checkpoints / 'last.ckpt'}", soft_wrap=True)
@@ -216,4 +219,6 @@ def _restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP,
 def _save_batch(error: NonFiniteLoss, directory: RunDirectory) -> str:
     path = directory.path / "nonfinite_batch.pt"
     write_then_rename(path, lambda temporary: torch.save(vars(error.batch), temporary))
-    return f"{error}; the batch is saved in {path}, the last good checkpoint is kept in {directory.checkpoints}"
+    last = directory.checkpoints / "last.ckpt"
+    kept = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
+    return f"{error}; the batch is saved in {path}; {kept}"

@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss became NaN or infinite; carries the batch for inspection."""
+    """A loss or its gradient became NaN or infinite; carries the batch for inspection. The weights are still finite."""
 
     def __init__(self, what: str, updates: int, batch: EpisodeBatch) -> None:
-        super().__init__(f"the {what} loss became NaN or infinite at update {updates}")
+        super().__init__(f"the {what} loss or its gradient became NaN or infinite at update {updates}")
         self.batch = batch
 
 
@@ -107,11 +107,11 @@ class RobustLearner(L.LightningModule):
         max_norm: float,
         batch: EpisodeBatch,
     ) -> Tensor:
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(what, self.updates, batch)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+        if not torch.isfinite(loss.detach() + norm):
+            raise NonFiniteLoss(what, self.updates, batch)
         optimizer.step()
         return norm
 

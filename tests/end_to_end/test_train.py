@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from ibal_lightning.cli.app import main
 from ibal_lightning.evaluation.results import COLUMNS
@@ -111,6 +112,7 @@ def test_resuming_a_finished_run_evaluates_its_policy(ibal_run: Path, tmp_path: 
     [
         (["backbone.lr=1"], "keeps its own config: backbone.lr=1"),
         (["training.env_steps=2000"], "is missing, so"),
+        (["training.init_from=elsewhere"], "keeps its own config: training.init_from=elsewhere"),
         (["evaluation.attacks=[]"], "evaluation.attacks is empty"),
     ],
 )
@@ -156,6 +158,41 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None
     assert "Traceback" not in said
     assert len(list((run / "checkpoints").glob("replay_*.pt"))) == 1
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["InducedDecPOMDP"]["env_steps"] > 0
+
+
+@pytest.mark.parametrize("word", ["threat.obs=false", "threat.dims=0", "threat.actions=false"])
+def test_an_attack_is_evaluated_with_less_than_it_was_trained_with(word: str, ibal_run: Path, tmp_path: Path) -> None:
+    run = damage(ibal_run, tmp_path / "run")
+    assert main(["evaluate", f"run={run}", "attacks=[ibal]", "evaluation.episodes=4", word]) == 0
+    spent = pl.read_parquet(run / "results.parquet")
+    column = "overridden_frac" if "actions" in word else "perturbed_dims_mean"
+    assert spent[column].max() == 0
+
+
+def test_a_run_from_before_an_option_resumes(ibal_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ibal_run, run)
+    config = OmegaConf.load(run / "config.yaml")
+    for section, name in (("training", "log_interval"), ("evaluation", "threads"), ("backbone", "n_step")):
+        del config[section][name]
+    OmegaConf.save(config, run / "config.yaml")
+    assert main([f"training.resume={run}", "evaluation.attacks=[natural]"]) == 0
+
+
+def test_a_loss_that_is_no_number_is_a_failure_with_the_batch_saved(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    wild = ["method=vanilla", "backbone.lr=1e30", "training.checkpoint_interval=1", "training.batch_episodes=8"]
+    assert main([*TINY, *wild, f"hydra.run.dir={run}"]) == 1
+    said = capfd.readouterr().err
+    assert "became NaN or infinite at update" in said
+    assert f"the last good checkpoint is {run / 'checkpoints/last.ckpt'}" in said
+    assert "Traceback" not in said
+    batch = torch.load(run / "nonfinite_batch.pt", weights_only=True)
+    assert batch["obs"].shape[0] == 8
+    assert all(bool(value.isfinite().all()) for value in weights(run).values())
+    assert not (run / "results.parquet").exists()
 
 
 def damage(run: Path, copy: Path) -> Path:
