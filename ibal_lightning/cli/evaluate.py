@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> float:
 def evaluate(
     config: DictConfig, attacks: Sequence[str], run: Path, env: Env, backbone: Backbone, trained: Attack
 ) -> pl.DataFrame:
-    """Rows of a policy under every named attack.
+    """Rows of a policy under every named attack, played on the backbone's device.
 
     The attack that the policy was trained with keeps its trained estimators; another one that learns is fitted first.
     """
@@ -96,11 +96,12 @@ def playable(config: DictConfig, env: Env) -> list[str]:
 
 def _attack(name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
+    device = backbone.initial_hidden(1).device
     if name == config.get("attack_name"):
-        return trained.eval()
+        return trained.to(device).eval()
     threat = build_threat(config, env.spec)
-    attack = build_attack(node, config, env.spec, threat)
-    excitation = build_attack(plugins.choice("attack", config.evaluation.fit_excitation), config, env.spec, threat)
+    nodes = (node, plugins.choice("attack", config.evaluation.fit_excitation))
+    attack, excitation = (build_attack(n, config, env.spec, threat).to(device) for n in nodes)
     options = config.evaluation
     fit(
         attack,

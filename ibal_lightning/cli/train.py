@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ibal_lightning.cli.experiment import (
     build_env,
     build_regularizer,
     build_threat,
+    compute_device,
 )
 from ibal_lightning.cli.run_directory import RunDirectory, load_part, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
@@ -55,6 +56,7 @@ def run(cfg: DictConfig) -> float:
     """
     directory, config = _open(cfg)
     _check(config)
+    device = compute_device(config)
     torch.set_num_threads(config.training.threads)
     env = build_env(config, num_envs=config.training.num_envs, stream="train")
     backbone = build_backbone(config, env.spec)
@@ -62,7 +64,7 @@ def run(cfg: DictConfig) -> float:
     attacks = playable(config, env)  # a mistyped name must not cost the training
     warm = _initialise(backbone, config, env.spec.fingerprint)
     loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
-    data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, **_data_options(config))
+    data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, device=device, **_data_options(config))
     regularizer = build_regularizer(config, env.spec)
     module = RobustLearner(backbone, attack, regularizer, seed=config.seed, optimizer_state=warm)
     resume = _restore(config, directory, data, module)
@@ -70,7 +72,7 @@ def run(cfg: DictConfig) -> float:
     _fit(config, directory, data, module, loggers, resume)
     env.close()
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
-    rows = evaluate(config, attacks, directory.path, games, backbone, attack)
+    rows = evaluate(config, attacks, directory.path, games, backbone.to(device), attack)
     write_rows(directory.results, rows)
     show(rows, directory)
     natural = rows.filter(rows["attack"] == "natural")
@@ -147,7 +149,8 @@ def _fit(
     metrics = Metrics(interval=options.log_interval)
     budget = Budget(options.env_steps, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint])
+    callbacks = [test, metrics, progress, budget, checkpoint]
+    trainer = _trainer(config, data.collector.device, directory.path, loggers, callbacks)
     if data.env_steps < options.env_steps:
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -164,11 +167,13 @@ def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
     options = config.training
     env = build_env(config, num_envs=min(options.test_episodes, options.num_envs), stream="test")
     natural = Attack(env.spec, Threat())
-    collector = Collector(env, data.backbone, natural, seed=config.seed)
+    collector = Collector(env, data.backbone, natural, seed=config.seed, device=data.collector.device)
     return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
 
 
-def _trainer(config: DictConfig, folder: Path, loggers: list[Logger], callbacks: list[L.Callback]) -> L.Trainer:
+def _trainer(
+    config: DictConfig, device: torch.device, folder: Path, loggers: list[Logger], callbacks: Sequence[L.Callback]
+) -> L.Trainer:
     """Lightning drives devices, optimizer states and hooks; stopping, logging and schedules count env steps."""
     for noisy in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -177,11 +182,11 @@ def _trainer(config: DictConfig, folder: Path, loggers: list[Logger], callbacks:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory.*exists and is not empty.*")
     return L.Trainer(
-        **config.trainer,
+        **{**config.trainer, "accelerator": device.type, "devices": 1 if device.index is None else [device.index]},
         default_root_dir=folder,
         max_epochs=-1,
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=list(callbacks),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

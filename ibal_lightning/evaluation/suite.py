@@ -21,12 +21,13 @@ def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: i
     """Greedy games of a frozen policy under an attack.
 
     All attacks meet the same games: the environment's seed depends on ``seed`` only. One game a slot, so short games
-    are not preferred.
+    are not preferred. The attack has to be on the backbone's device.
 
     Yields:
         One row an episode: episode, return, length, won, the threat and what was spent of it.
     """
-    collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"))
+    device = backbone.initial_hidden(1).device
+    collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"), device=device)
     done = 0
     for batch in play_episodes(collector, episodes, seed=derive_seed(seed, "evaluation")):
         for row in episode_rows(batch, attack)[: episodes - done]:
@@ -75,9 +76,10 @@ def fit(
     optimizer = attack.optimizer()
     if optimizer is None:
         return {}
-    replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=env.device)
-    natural = Attack(env.spec, excitation.threat)
-    collectors = [Collector(env, backbone, a, seed=derive_seed(seed, "fit attack")) for a in (natural, excitation)]
+    device = backbone.initial_hidden(1).device
+    replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=device)
+    played = (Attack(env.spec, excitation.threat), excitation)
+    collectors = [Collector(env, backbone, a, seed=derive_seed(seed, "fit attack"), device=device) for a in played]
     first: int | None = derive_seed(seed, "fit")
     while replay.size < episodes:
         for collector in collectors:

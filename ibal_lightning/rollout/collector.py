@@ -25,24 +25,31 @@ class Collector:
 
     The attack proposes, its threat disposes: every proposal is projected to what the threat allows before it counts.
     Random streams of policy and attack are separate, so an attack that does nothing leaves the games untouched.
+
+    Policy, attack and everything recorded live on ``device`` (by default the environment's). What the game shows goes
+    there after each step and the executed actions come back; nothing else waits for the device.
     """
 
     step: int  # of the rollout in progress, as are the following
-    running: Tensor  # (B,) bool
+    going: Tensor  # (B,) bool on the environment's device: the game is not over
+    running: Tensor  # (B,) bool, the same here
     hidden: Tensor  # (B, N, H)
     last_actions: Tensor  # (B, N) i64
     last_taken: Tensor  # (B, N) i64
     spent: Tensor  # (B,) i64 overridden agent-steps
 
-    def __init__(self, env: Env, backbone: Backbone, attack: Attack, *, seed: int) -> None:
+    def __init__(
+        self, env: Env, backbone: Backbone, attack: Attack, *, seed: int, device: torch.device | None = None
+    ) -> None:
         self.env, self.backbone, self.attack = env, backbone, attack
+        self.device = device or env.device
         env.configure(**attack.env_options)
-        self.policy_stream = stream(seed, "policy", env.device)
-        self.attack_stream = stream(seed, "attack", env.device)
+        self.policy_stream = stream(seed, "policy", self.device)
+        self.attack_stream = stream(seed, "attack", self.device)
         self.max_dims = attack.threat.max_dims(env.spec)
-        self.fill = attack.threat.fill_obs(env.spec).to(env.device)
+        self.fill = attack.threat.fill_obs(env.spec).to(self.device)
         self.sees_truth = attack.obs_surface == "none" or not attack.threat.obs
-        self.recorder = Recorder(env, perturbed=not self.sees_truth)
+        self.recorder = Recorder(env.spec, env.num_envs, perturbed=not self.sees_truth, device=self.device)
         self.seconds = {"env": 0.0, "policy": 0.0, "attack": 0.0}
 
     def collect(self, *, env_steps: int, explore: bool, seed: int | None = None) -> EpisodeBatch:
@@ -66,30 +73,37 @@ class Collector:
         with self._timed("attack"):
             self.attack.reset(self.env.num_envs, self.attack_stream)
         with self._timed("env"):
-            now = self.env.reset(seed=seed)
+            now = self._here(self.env.reset(seed=seed))
         self._begin()
         while True:
             view = self._view(now)
             seen = self._see(view)
             self.recorder.observe(self.step, now, seen)
-            if not self.running.any() or self.step == self.env.spec.episode_limit:
+            if not self.going.any() or self.step == self.env.spec.episode_limit:
                 return self.recorder.batch(self.step, self.attack.group)
             actions, taken = self._act(view, seen, env_steps, explore)
             self.recorder.act(self.step, actions, taken, self.running)
             with self._timed("env"):
-                now = self.env.step(taken)
+                there = self.env.step(taken.to(self.env.device))
+                now = self._here(there)
             self.recorder.outcome(self.step, now)
-            self.running = self.running & ~(now.terminated | now.truncated)
+            self.going = self.going & ~(there.terminated | there.truncated)
+            self.running = self.going.to(self.device, non_blocking=True)
             self.step += 1
+
+    def _here(self, now: Timestep) -> Timestep:
+        """What the game shows, on our device; the source may be overwritten as soon as the copy is asked for."""
+        return now if self.device == self.env.device else now.map(lambda x: x.to(self.device, non_blocking=True))
 
     def _begin(self) -> None:
         num_envs, n_agents = self.env.num_envs, self.env.spec.n_agents
         self.step = 0
-        self.running = torch.ones(num_envs, dtype=torch.bool, device=self.env.device)
+        self.going = torch.ones(num_envs, dtype=torch.bool, device=self.env.device)
+        self.running = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self.hidden = self.backbone.initial_hidden(num_envs)
-        self.last_actions = torch.full((num_envs, n_agents), -1, dtype=torch.long, device=self.env.device)
+        self.last_actions = torch.full((num_envs, n_agents), -1, dtype=torch.long, device=self.device)
         self.last_taken = self.last_actions
-        self.spent = torch.zeros(num_envs, dtype=torch.long, device=self.env.device)
+        self.spent = torch.zeros(num_envs, dtype=torch.long, device=self.device)
 
     def _view(self, now: Timestep) -> VictimView:
         last_actions, hidden = self.last_actions, self.hidden

@@ -5,16 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ibal_lightning.env import Env
-from ibal_lightning.types import EpisodeBatch, Timestep, no_group
+from ibal_lightning.types import EnvSpec, EpisodeBatch, Timestep, no_group
 
 
 class Recorder:
     """Allocated once for B games and the episode limit; every rollout overwrites it."""
 
-    def __init__(self, env: Env, *, perturbed: bool) -> None:
-        spec, b, device = env.spec, env.num_envs, env.device
-        steps, n = spec.episode_limit, spec.n_agents
+    def __init__(self, spec: EnvSpec, num_envs: int, *, perturbed: bool, device: torch.device) -> None:
+        b, steps, n = num_envs, spec.episode_limit, spec.n_agents
         self.obs = torch.zeros(b, steps + 1, n, spec.obs_dim, device=device)
         self.obs_seen = torch.zeros_like(self.obs) if perturbed else self.obs
         self.state = torch.zeros(b, steps + 1, spec.state_dim, device=device)
@@ -27,6 +25,7 @@ class Recorder:
         self.truncated = torch.zeros_like(self.terminated)
         self.mask = torch.zeros_like(self.terminated)
         self.won = torch.zeros(b, device=device)
+        self.counts_dropped = False  # an environment without workers never drops a game: it is not asked
         self.dropped = torch.zeros(b, dtype=torch.bool, device=device)
 
     def observe(self, step: int, now: Timestep, seen: Tensor) -> None:
@@ -51,6 +50,7 @@ class Recorder:
         self.truncated[:, step] = now.truncated
         self.won.copy_(now.info["won"])
         if "dropped" in now.info:  # a worker died and took its game with it
+            self.counts_dropped = True
             self.dropped |= now.info["dropped"] > 0
 
     def batch(self, steps: int, group: Tensor | None) -> EpisodeBatch:
@@ -74,7 +74,7 @@ class Recorder:
             mask=mask,
             won=self.won,
         )
-        if not self.dropped.any():
+        if not self.counts_dropped or not self.dropped.any():
             return batch
         kept = ~self.dropped
         self.dropped = torch.zeros_like(kept)

@@ -33,7 +33,7 @@ class Replay:
 
     def add(self, batch: EpisodeBatch) -> None:
         """Store a batch, the oldest episodes give way."""
-        rows = (torch.arange(len(batch)) + self.cursor) % self.capacity
+        rows = (torch.arange(len(batch), device=self.device) + self.cursor) % self.capacity
         steps = batch.mask.shape[1]
         for name in (*_STEP_FIELDS, *_SLOT_FIELDS):
             source = getattr(batch, name)
@@ -57,7 +57,7 @@ class Replay:
         if episodes > pool:
             raise ValueError(f"cannot sample {episodes} episodes from {pool} stored ones")
         age = torch.randperm(pool, generator=generator)[:episodes] + 1
-        return self.take((self.cursor - age) % self.capacity)
+        return self.take(((self.cursor - age) % self.capacity).to(self.device))
 
     def take(self, rows: Tensor) -> EpisodeBatch:
         """The episodes of these rows (B,), trimmed to the longest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.rollout.replay import Replay, episode_bytes
 from ibal_lightning.types import EpisodeBatch
 
+logger = logging.getLogger(__name__)
 ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
 
 
@@ -41,6 +43,7 @@ class InducedDecPOMDP(L.LightningDataModule):
             effort per env step does not depend on ``num_envs``. On-policy learners use every rollout once.
         attack_updates_per_episode: the same for the attack's own loss.
         attack_window: the attack learns from this many newest episodes.
+        device: where policy and attack play, and where episodes are stored; by default the environment's.
     """
 
     def __init__(
@@ -55,9 +58,10 @@ class InducedDecPOMDP(L.LightningDataModule):
         updates_per_episode: float = 0.125,
         attack_updates_per_episode: float = 0.125,
         attack_window: int = 1000,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__()
-        self.collector = Collector(env, backbone, attack, seed=seed)
+        self.collector = Collector(env, backbone, attack, seed=seed, device=device)
         self.backbone, self.attack = backbone, attack
         self.batch_episodes, self.attack_window = batch_episodes, attack_window
         self.updates_per_episode = updates_per_episode
@@ -74,8 +78,8 @@ class InducedDecPOMDP(L.LightningDataModule):
         capacity = self.attack_window if self.backbone.on_policy else replay_episodes
         if self.batch_episodes > capacity:
             raise ValueError(f"training.batch_episodes={self.batch_episodes} exceeds the replay of {capacity} episodes")
-        check_memory(env, self.attack, capacity)
-        return Replay(env.spec, self.attack, capacity=capacity, device=env.device)
+        check_memory(env, self.attack, capacity, self.collector.device)
+        return Replay(env.spec, self.attack, capacity=capacity, device=self.collector.device)
 
     def train_dataloader(self) -> DataLoader[Experience]:
         """The stream; one item is one rollout with all its updates."""
@@ -150,19 +154,26 @@ class _Stream(IterableDataset[Experience]):
             yield self.data.collect()
 
 
-def check_memory(env: Env, attack: Attack, capacity: int) -> None:
-    """Refuse a replay that does not fit before it is allocated.
+def check_memory(env: Env, attack: Attack, capacity: int, device: torch.device) -> None:
+    """Say how much a replay will take before it is allocated, and refuse one that does not fit.
 
     Raises:
         ValueError: names the size needed, the memory there is, and two ways out.
     """
-    need = capacity * episode_bytes(env.spec, attack)
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if need > 0.8 * total:
+    need, total = capacity * episode_bytes(env.spec, attack), memory(device)
+    if total is not None and need > 0.8 * total:
         fits = int(0.5 * total / (need / capacity))
         raise ValueError(
-            f"a replay of {capacity} episodes needs about {need / 1e9:.1f} GB, this machine has {total / 1e9:.1f} GB; "
+            f"a replay of {capacity} episodes needs about {need / 1e9:.1f} GB, {device} has {total / 1e9:.1f} GB; "
             f"use training.replay_episodes={fits}, or an on-policy backbone (backbone=mappo), which needs none"
         )
+    logger.info("The replay of %d episodes takes up to %.2f GB of %s memory.", capacity, need / 1e9, device)
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes of memory that a device has, None where that cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

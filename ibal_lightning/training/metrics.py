@@ -27,7 +27,7 @@ class EpisodeMetrics(MetricCollection):
         """Take in the episodes of a batch."""
         values = {"battle_won_mean": batch.won, "return_mean": batch.return_, "ep_length_mean": batch.length.float()}
         for name, metric in self.items(keep_base=True):
-            metric.update(values[name])
+            metric.update(values[name].cpu())
 
     def floats(self) -> dict[str, float]:
         """The means, with the prefix."""

@@ -182,7 +182,7 @@ def test_the_announced_size_of_a_replay_is_what_it_takes(attack: type[Attack]) -
 def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
-        check_memory(env, Attack(env.spec, Threat()), 10**9)
+        check_memory(env, Attack(env.spec, Threat()), 10**9, torch.device("cpu"))
 
 
 class Crashing(Lbf):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from ibal_lightning.cli.app import main, verbs
 from ibal_lightning.cli.completion import with_verb
@@ -28,6 +29,8 @@ MISTAKES = [
     ("env=lbf evaluation.attacks=natural", ["evaluation.attacks=natural", "expected a list"]),
     ("env=lbf evaluation.attacks=[natural,ibl]", ["attack=ibl: no such choice", "'ibal'"]),
     ("env=lbf backbone.hidden_dim=wide", ["backbone.hidden_dim='wide'", "expected int", "str"]),
+    ("env=lbf trainer.accelerator=gpuu", ["trainer.accelerator must be one of cpu, gpu", "'gpu'"]),
+    ("env=lbf trainer.devices=2", ["trainer.devices=2", "one device"]),
     ("env=lbf threat.fill=one", ["threat.fill", "'zero'", "'null'"]),
     ("env=lbf threat.dims=9999", ["threat.dims=9999", "9999 dims"]),
     ("env=lbf attack=ibal attack.K=2", ["attack.K", "half", "2"]),
@@ -64,6 +67,19 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("IBAL_DEBUG", "1")
     with pytest.raises(ValueError, match="no such directory"):
         main(["evaluate", "run=nowhere"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["env=lbf", "trainer.accelerator=gpu"]) == 2
+    said = capfd.readouterr().err
+    assert "trainer.accelerator=gpu: " in said
+    assert f"torch {torch.__version__}" in said
+    assert "trainer.accelerator=cpu" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a path below a file")
