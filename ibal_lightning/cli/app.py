@@ -5,6 +5,7 @@ A verb is one file ``cli/<verb>.py`` with ``run(cfg)`` beside one ``configs/<ver
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +20,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ibal_lightning import plugins
-from ibal_lightning.cli import completion, naming, options
+from ibal_lightning.cli import completion, naming, options, seeds
 from ibal_lightning.cli.errors import EXIT_INTERRUPTED, explain
 from ibal_lightning.nearest import did_you_mean
 from ibal_lightning.offers import config_folder
 
 DEFAULT_VERB = "train"
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +87,8 @@ def run_hydra(verb: str, words: Sequence[str]) -> None:
     prepare()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     job = Job(verb.replace("-", "_"))
+    many = verb == DEFAULT_VERB and seeds.asked(words)
+    words = seeds.as_sweep(words) if many else words
     program = "ibal" if verb == DEFAULT_VERB else f"ibal {verb}"
     flags_first = sorted(words, key=is_override)  # Hydra's parser wants all overrides in one row
     before, sys.argv = sys.argv, [program, *flags_first]
@@ -92,6 +96,8 @@ def run_hydra(verb: str, words: Sequence[str]) -> None:
         hydra.main(config_path=None, config_name=job.module, version_base="1.3")(job)()
     finally:
         sys.argv = before
+        if many:
+            seeds.summarise()
     if job.failure is not None:
         raise job.failure
 
@@ -118,6 +124,8 @@ class Job:
         except Exception as error:
             remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode is RunMode.MULTIRUN:
+                job = HydraConfig.get().job
+                logger.warning("run %s (%s) failed: %s", job.num, job.override_dirname, explain(error)[0])
                 raise
             self.failure = error
             return None

@@ -62,6 +62,16 @@ class Evaluate:
 
 
 @dataclass
+class Matrix:
+    """The whole config of ``matrix``."""
+
+    runs: Any = MISSING  # run directories: a path or glob, or a list of them
+    attacks: list[str] | None = MISSING  # only these columns, in this order
+    out: str | None = MISSING  # write <out>.csv, <out>.tex and <out>.json
+    allow_mixed: bool = MISSING  # let results of different environments share the table
+
+
+@dataclass
 class List:
     """The whole config of ``list``."""
 
@@ -77,4 +87,5 @@ def register() -> None:
     OmegaConf.set_struct(evaluate.threat, False)  # its keys are those of the run's threat, checked when it is built
     store.store(group="types", name="evaluate", node=evaluate, package="_global_")
     store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
+    store.store(group="types", name="matrix", node=Matrix, package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")
