@@ -34,7 +34,7 @@ class Scripted(Attack):
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, rule: str = "min_q", count: int = 1, p: float = 1.0) -> None:
         super().__init__(spec, threat)
-        check_choice("attack.rule", rule, (*RULES, *spec.action_names))
+        check_choice("attack.rule", rule, rules(spec))
         check_range("attack.count", count, 0, spec.n_agents)
         check_range("attack.p", p, 0, 1)
         self.rule, self.count, self.p = rule, count, p
@@ -47,15 +47,22 @@ class Scripted(Attack):
     def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N) i64: the rule's action for the chosen at the steps it acts."""
         now = torch.rand(len(actions), 1, generator=generator, device=actions.device) < self.p
-        proposal = self._proposal(view, generator)
-        can = view.avail_actions.gather(-1, proposal[..., None])[..., 0]
-        return torch.where(self.chosen & now & view.alive & can, proposal, actions)
+        return torch.where(self.chosen & now, propose(self.rule, self.spec, view, actions, generator), actions)
 
-    def _proposal(self, view: VictimView, generator: torch.Generator) -> Tensor:
-        """(B, N) i64 what the rule would do."""
-        if self.rule == "random":
-            return random_legal(view.avail_actions, generator)
-        if self.rule == "min_q":
-            return legal(-view.scores(view.obs_seen), view.avail_actions).argmax(-1)
-        action = self.spec.inert_action if self.rule == "inert" else self.spec.action_names.index(self.rule)
-        return torch.full_like(view.last_actions, action)
+
+def propose(rule: str, spec: EnvSpec, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, N) i64 what everyone would do by the rule; the dead, and those who may not, do as intended (B, N)."""
+    if rule == "random":
+        proposal = random_legal(view.avail_actions, generator)
+    elif rule == "min_q":
+        proposal = legal(-view.scores(view.obs_seen), view.avail_actions).argmax(-1)
+    else:
+        action = spec.inert_action if rule == "inert" else spec.action_names.index(rule)
+        proposal = torch.full_like(actions, action)
+    can = view.avail_actions.gather(-1, proposal[..., None])[..., 0]
+    return torch.where(view.alive & can, proposal, actions)
+
+
+def rules(spec: EnvSpec) -> tuple[str, ...]:
+    """The rules there are in a game: the general ones and the names of its actions."""
+    return (*RULES, *spec.action_names)

@@ -124,6 +124,9 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     what = f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}"
     console.print(what, highlight=False, soft_wrap=True)
     title = f"seed {first['seed']}, greedy, {rows['episode'].n_unique()} games under each attack"
-    console.print(robustness_table(summary, title))
+    table = robustness_table(summary, title)
+    whole = console.measure(table, options=console.options.update(width=10_000)).maximum
+    console.width = max(console.width, whole)  # rather a long line than half a number
+    console.print(table)
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def warm_ibal(spec: EnvSpec | None = None, threat: Threat | None = None, **optio
             optimizer.zero_grad()
             out.loss.backward()
             optimizer.step()
-    if attack.mask is not None:
+    if attack.guided is not None:
         torch.nn.init.normal_(attack.mask.model.joint.effects.v)
         attack.mask.table.uniform_(generator=torch.Generator().manual_seed(0))
         attack.mask.health.fill_(1.0)

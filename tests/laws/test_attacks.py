@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from attacking import intended, random_view
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from playing import make_spec
 
 from ibal_lightning.attack import Threat
+from ibal_lightning.attacks.combined import Combined
 from ibal_lightning.attacks.disabled import Disabled
+from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.initial_health import InitialHealth
 from ibal_lightning.attacks.random_action import RandomAction
 from ibal_lightning.attacks.random_mask import RandomMask
@@ -143,3 +147,22 @@ def test_top_dims_are_the_best_and_never_below_the_floor(seed: int, count: int) 
     best_out = score.masked_fill(mask, float("-inf")).amax(-1)
     assert ((worst_in >= best_out) | (mask.sum(-1) < count)).all()
     assert (score[mask] > 0.2).all()
+
+
+def test_a_combined_attack_is_the_sum_of_its_parts() -> None:
+    attack = Combined(SPEC, Threat(dims=3), observation=RandomMask, action=partial(RandomAction, p=0.5))
+    assert attack.obs_surface == "mask"
+    assert attack.acts
+    attack.reset(50, generator())
+    view = random_view(SPEC, 50, 0)
+    actions = intended(view)
+    assert torch.equal(attack.perturb_obs(view, generator()), attack.observation.perturb_obs(view, generator()))
+    taken = attack.perturb_actions(view, actions, generator())
+    assert torch.equal(taken, attack.action.perturb_actions(view, actions, generator()))
+    assert (taken != actions).any()
+    assert Combined(SPEC, Threat(), observation=RandomMask, action=InitialHealth).env_options == {"ally_health": 0.85}
+
+
+def test_the_action_part_of_a_combined_attack_may_not_learn() -> None:
+    with pytest.raises(ValueError, match="Ibal does"):
+        Combined(SPEC, Threat(), observation=RandomMask, action=Ibal)

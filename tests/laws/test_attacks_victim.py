@@ -14,8 +14,9 @@ from torch import Tensor
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.fgsm import Fgsm
 from ibal_lightning.attacks.ibal.ablations import IbalFgsm, IbalGaussian
+from ibal_lightning.attacks.ibal.attack import Ibal
+from ibal_lightning.attacks.ibal.blind import describes
 from ibal_lightning.attacks.ibal.groups import opponents
-from ibal_lightning.attacks.opposite_mask import OppositeMask, describes
 from ibal_lightning.attacks.scripted import Scripted
 from ibal_lightning.functional.gradient_sign import gradient_sign
 from ibal_lightning.functional.masking import greedy, legal
@@ -127,9 +128,10 @@ def test_names_tell_who_is_described() -> None:
 @pytest.mark.parametrize("dims", [1, 4])
 def test_opposite_mask_hides_the_other_group_and_nothing_else(dims: int) -> None:
     spec = named_spec()
-    attack = OppositeMask(spec, Threat(dims=dims), K=1)
+    attack = Ibal(spec, Threat(dims=dims), K=1, mask_rule="opposite", action=False, strength="max").eval()
     attack.reset(64, generator())
     view = random_view(spec, 64, 0)
+    view.running.fill_(True)
     hidden = attack.perturb_obs(view, generator()) != view.obs
     about = torch.einsum("iod,bid->bio", describes(spec), opponents(attack.group, True).float()) > 0
     assert not (hidden & ~about).any()
@@ -144,7 +146,7 @@ def test_opposite_mask_hides_the_other_group_and_nothing_else(dims: int) -> None
         (lambda: Scripted(SPEC, Threat(), rule="minq"), "did you mean 'min_q'"),
         (lambda: Scripted(SPEC, Threat(), count=7), "attack.count must be between 0 and 6, got 7"),
         (lambda: Fgsm(SPEC, Threat(), steps=0), "attack.steps must be >= 1"),
-        (lambda: OppositeMask(named_spec(), Threat(), K=2), "half of the team"),
+        (lambda: Ibal(named_spec(), Threat(), K=2, mask_rule="opposite"), "half of the team"),
     ],
 )
 def test_bad_options_are_refused_by_name(build: Callable[[], Attack], message: str) -> None:

@@ -9,42 +9,35 @@ from torch import Tensor
 
 from ibal_lightning.attack import ObsSurface
 from ibal_lightning.attacks.ibal.attack import Ibal
-from ibal_lightning.attacks.ibal.mask import ObservationMask
 from ibal_lightning.functional.gradient_sign import gradient_sign
 from ibal_lightning.types import VictimView
 
 
-class GaussianMask(ObservationMask):
-    """Adds Gaussian noise of standard deviation epsilon / 2 to the guided dims, clipped to the epsilon-ball."""
-
-    def hide(self, view: VictimView, games: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
-        """(G, N, O) noisy where ``hidden``."""
-        obs = view.obs[games]
-        noise = 0.5 * self.epsilon * torch.randn(obs.shape, generator=generator, device=obs.device)
-        return torch.where(hidden, obs + noise.clamp(-self.epsilon, self.epsilon), obs)
-
-
-class FgsmMask(ObservationMask):
-    """Moves the guided dims against the victim's greedy action by one gradient sign step of size epsilon."""
-
-    def hide(self, view: VictimView, games: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
-        """(G, N, O) moved where ``hidden``."""
-        del generator
-        support = torch.zeros_like(view.obs, dtype=torch.bool)
-        support[games] = hidden
-        moved = gradient_sign(view.obs, view.scores, view.avail_actions, epsilon=self.epsilon, support=support)
-        return moved[games]
-
-
 class IbalGaussian(Ibal):
-    """IBAL whose guided dims are noisy: what they tell is weakened, not erased."""
+    """IBAL whose chosen dims are noisy: what they tell is weakened, not erased.
+
+    The noise is Gaussian of standard deviation epsilon / 2, clipped to the epsilon-ball (``threat.epsilon``).
+    """
 
     obs_surface: ClassVar[ObsSurface] = "noise"
-    mask_type: ClassVar[type[ObservationMask]] = GaussianMask
+
+    def disturb(self, view: VictimView, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, N, O) noisy where ``hidden``."""
+        epsilon = self.threat.epsilon
+        noise = 0.5 * epsilon * torch.randn(view.obs.shape, generator=generator, device=view.obs.device)
+        return torch.where(hidden, view.obs + noise.clamp(-epsilon, epsilon), view.obs)
 
 
 class IbalFgsm(Ibal):
-    """IBAL whose guided dims are moved by gradient sign: strong against the value, weak against the information."""
+    """IBAL whose chosen dims move by one gradient sign step of size epsilon against the victim's greedy action.
+
+    Strong against the value, weak against the information.
+    """
 
     obs_surface: ClassVar[ObsSurface] = "noise"
-    mask_type: ClassVar[type[ObservationMask]] = FgsmMask
+
+    def disturb(self, view: VictimView, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, N, O) moved where ``hidden``."""
+        del generator
+        epsilon = self.threat.epsilon
+        return gradient_sign(view.obs, view.scores, view.avail_actions, epsilon=epsilon, support=hidden)

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attacks.ibal.blind import BLIND_RULES, BlindMask
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
 from ibal_lightning.attacks.ibal.mask import ObservationMask, Reference
-from ibal_lightning.attacks.ibal.rewrite import ActionRewrite, resolve_score
+from ibal_lightning.attacks.ibal.rewrite import SCORES, ActionRewrite, resolve_score
 from ibal_lightning.attacks.ibal.schedule import Schedule
 from ibal_lightning.attacks.ibal.trigger import Trigger
+from ibal_lightning.attacks.scripted import propose, rules
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.transitions import Context, draw_transitions
-from ibal_lightning.functional.masking import random_legal
-from ibal_lightning.functional.options import check_counts
+from ibal_lightning.functional.options import check_choice, check_counts
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 TABLE_EVERY = 10  # estimator updates between two looks at the table: scores cost as much as an update
@@ -42,6 +43,8 @@ class Ibal(Attack):
         coupling: "joint" masks and overrides always come together; "independent" both, or either alone, a third each.
         observation, action: switch a surface off (ablations).
         symmetric: mask G2 towards G1 as well.
+        mask_rule: "guided" hides the L dims of highest score, "bottom" those of lowest (a control);
+            "random_episode", "random_step" and "opposite" need no estimator, see ``BlindMask``.
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
         score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
         score_eps: dims at or below this score are never masked.
@@ -49,7 +52,8 @@ class Ibal(Attack):
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share and temperature of the soft one.
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
-            trigger), klx where they come and go.
+            trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
+            name of an action such as "stop" or "move west", see ``Scripted``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
         hidden, rank, lr: size and learning rate of the estimators.
@@ -62,7 +66,7 @@ class Ibal(Attack):
 
     obs_surface: ClassVar[ObsSurface] = "mask"
     acts: ClassVar[bool] = True
-    mask_type: ClassVar[type[ObservationMask]] = ObservationMask
+    fill: Tensor
     updates: Tensor
     plan: Plan | None = None
 
@@ -83,6 +87,7 @@ class Ibal(Attack):
         observation: bool = True,
         action: bool = True,
         symmetric: bool = True,
+        mask_rule: str = "guided",
         score_mode: str = "step",
         score_transform: str = "raw",
         score_eps: float = 1e-6,
@@ -108,13 +113,25 @@ class Ibal(Attack):
         p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
+        check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
+        check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
+        sizes, lowest = (hidden, rank), mask_rule == "bottom"
         reference = Reference(p_ref, eps_ref, t_ref)
-        sizes = hidden, rank
-        mask = self.mask_type(spec, threat, reference, score_mode, score_transform, score_eps, score_every, *sizes)
-        score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
-        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, *sizes)
+        mask: ObservationMask | BlindMask = ObservationMask(
+            spec, threat, reference, score_mode, score_transform, score_eps, score_every, *sizes, lowest
+        )
+        if mask_rule in BLIND_RULES:
+            mask = BlindMask(spec, mask.dims, mask_rule)
         self.mask = mask if self.K and mask.dims and observation and threat.obs else None
-        self.rewrite = rewrite if self.K and action and threat.actions else None
+        self.rewrite: ActionRewrite | None = None
+        self.rule: str | None = None  # what G1 does instead of the rewrite's choice
+        if self.K and action and threat.actions:
+            if action_score in SCORES:
+                score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
+                self.rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, *sizes)
+            else:
+                self.rule = action_score
+        self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     @property
@@ -123,9 +140,14 @@ class Ibal(Attack):
         return None if self.plan is None else self.plan.group
 
     @property
+    def guided(self) -> ObservationMask | None:
+        """The mask, where an estimator guides it."""
+        return self.mask if isinstance(self.mask, ObservationMask) else None
+
+    @property
     def warm(self) -> bool:
-        """Whether the estimators have had the updates they need before the first attack."""
-        return int(self.updates) >= self.warmup_updates
+        """Whether the estimators, if there are any, have had the updates they need before the first attack."""
+        return int(self.updates) >= self.warmup_updates or (self.guided is None and self.rewrite is None)
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Draw groups, probabilities and surfaces of B new episodes."""
@@ -151,43 +173,47 @@ class Ibal(Attack):
         games = (self.plan.masks & view.running).nonzero()[:, 0]
         if self.mask is None or len(games) == 0:
             return view.obs
-        hidden = self.mask.choose(view, games, self.cut[games])
-        self.mask.remember(view)
-        seen = view.obs.clone()
-        seen[games] = self.mask.hide(view, games, hidden, generator)
-        return seen
+        hidden = torch.zeros_like(view.obs, dtype=torch.bool)
+        hidden[games] = self.mask.choose(view, games, self.cut[games], generator)
+        return self.disturb(view, hidden, generator)
+
+    def disturb(self, view: VictimView, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, N, O) what the agents read, ``hidden`` (B, N, O) being cut out."""
+        del generator
+        return torch.where(hidden, self.fill, view.obs)
 
     def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N) i64 with G1's actions replaced where the trigger fires."""
         assert self.plan is not None, "reset comes first"
         fired = self.trigger.fire(self.plan.p_act, view.step, generator)
         games = (fired & self.plan.overrides & view.running).nonzero()[:, 0]
-        if self.rewrite is None or len(games) == 0:
+        if len(games) == 0 or (self.rewrite is None and self.rule is None):
             return actions
-        group, avail = self.plan.group[games], view.avail_actions[games]
+        group, taken = self.plan.group[games], actions.clone()
+        if self.rewrite is None or not self.warm:
+            proposal = propose(self.rule or "random", self.spec, view, actions, generator)
+            taken[games] = torch.where(group == 1, proposal[games], actions[games])
+            return taken
         time = torch.full((len(games),), view.step / self.spec.episode_limit, device=actions.device)
         now = Context(view.state[games], view.obs[games], actions[games], view.alive[games], time)
-        taken = actions.clone()
-        if self.warm:
-            taken[games] = self.rewrite.choose(now, group, avail)
-        else:
-            taken[games] = torch.where((group == 1) & now.alive, random_legal(avail, generator), now.actions)
+        taken[games] = self.rewrite.choose(now, group, view.avail_actions[games])
         return taken
 
     def loss(self, batch: EpisodeBatch) -> LossOutput | None:
         """Fit the estimators to real steps of the batch: executed actions, clean observations."""
-        if self.mask is None and self.rewrite is None:
+        guided = self.guided
+        if guided is None and self.rewrite is None:
             return None
         draw = int(self.updates)
         rows = draw_transitions(batch, self.rows, self.spec.episode_limit, draw)
         self.updates += 1
         losses, logs = [], {}
-        if self.mask is not None:
-            self.mask.model.joint.trunk.update_moments(rows.now)
-            loss, logs["observation_nats"] = self.mask.model.loss(rows)
+        if guided is not None:
+            guided.model.joint.trunk.update_moments(rows.now)
+            loss, logs["observation_nats"] = guided.model.loss(rows)
             losses.append(loss)
             if draw % TABLE_EVERY == 0:
-                self.mask.tabulate(rows)
+                guided.tabulate(rows)
         if self.rewrite is not None:
             self.rewrite.update_moments(rows.now)
             loss, logs["action_nats"] = self.rewrite.loss(rows, draw)
@@ -196,9 +222,8 @@ class Ibal(Attack):
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
-        groups = [
-            group for part in (self.mask, self.rewrite) if part is not None for group in parameter_groups(part, self.lr)
-        ]
+        parts = [part for part in (self.guided, self.rewrite) if part is not None]
+        groups = [group for part in parts for group in parameter_groups(part, self.lr)]
         return torch.optim.Adam(groups) if groups else None
 
     def observe(self, batch: EpisodeBatch) -> None:
@@ -206,13 +231,13 @@ class Ibal(Attack):
         if not self.training or not self.K:
             return
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
-        if self.mask is not None and self.updates > 0:
+        if self.guided is not None and self.updates > 0:
             draw = -1 - int(self.updates)
-            self.mask.examine(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
+            self.guided.examine(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
 
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the health of the masks in held-out nats."""
         numbers = {"p_max": self.schedule.p_max, "attacked_won": self.schedule.win_rate}
-        if self.mask is not None:
-            numbers["explained_nats"] = float(self.mask.health)
+        if self.guided is not None:
+            numbers["explained_nats"] = float(self.guided.health)
         return numbers

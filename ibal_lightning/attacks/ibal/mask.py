@@ -72,6 +72,7 @@ class ObservationMask(nn.Module):
         score_eps: dims at or below this score stay visible.
         score_every: steps between two looks at the scores; the choice of dims stands in between.
         hidden, rank: size of the observation model.
+        lowest: the control: pick the L dims of lowest score above ``score_eps`` instead of the highest.
 
     Raises:
         ValueError: an unknown word.
@@ -88,6 +89,7 @@ class ObservationMask(nn.Module):
         score_every: int = 4,
         hidden: int = 64,
         rank: int = 6,
+        lowest: bool = False,
     ) -> None:
         super().__init__()
         check_choice("attack.score_mode", score_mode, ("step", "table"))
@@ -95,14 +97,12 @@ class ObservationMask(nn.Module):
         check_range("attack.score_eps", score_eps, 0)
         check_range("attack.score_every", score_every, 1)
         self.limit, self.shape = spec.episode_limit, (spec.n_agents, spec.obs_dim)
-        self.dims, self.epsilon = threat.max_dims(spec), threat.epsilon
+        self.dims, self.lowest = threat.max_dims(spec), lowest
         self.reference, self.score_mode = reference, score_mode
         self.transform, self.score_eps, self.score_every = transform, score_eps, score_every
         self.model = ObservationModel(spec, hidden=hidden, rank=rank)
-        self.fill: Tensor
         self.table: Tensor
         self.health: Tensor
-        self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.register_buffer("health", torch.full((), float("nan")))
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
@@ -114,24 +114,24 @@ class ObservationMask(nn.Module):
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
         self.rank = None if warm and not self.health <= 0 else rank + self.score_eps
 
-    def choose(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
+    def choose(self, view: VictimView, games: Tensor, cut: Tensor, generator: torch.Generator) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
+        del generator
+        alive = view.alive[games][..., None]
         if self._looks(view.step):
-            value = self._scores(view, games, cut) if self.rank is None else self.rank[games]
-            value = value.masked_fill(~view.alive[games][..., None], 0.0)
+            value = self._scores(view, games, cut) if self.rank is None else self.rank[games] * cut.any(-1)[..., None]
+            value = value * alive
+            if self.lowest:
+                value = torch.where(value > self.score_eps, 1 / value, 0.0)
             self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
-        return self.chosen[games] & view.alive[games][..., None]
+        self._remember(view)
+        return self.chosen[games] & alive
 
     def _looks(self, step: int) -> bool:
         """Whether the scores are computed at this step; always at the first two, as only the second one has scores."""
         return step <= 1 or step % self.score_every == 0
 
-    def hide(self, view: VictimView, games: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
-        """(G, N, O) what the agents of the given games read instead, ``hidden`` (G, N, O) being cut out."""
-        del generator
-        return torch.where(hidden, self.fill, view.obs[games])
-
-    def remember(self, view: VictimView) -> None:
+    def _remember(self, view: VictimView) -> None:
         """Keep state, obs, alive and reference of this moment: with its actions they make the next step's scores."""
         if self.rank is None and self.score_mode == "step" and self._looks(view.step + 1):
             self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
