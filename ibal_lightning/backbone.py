@@ -57,6 +57,10 @@ class Backbone(nn.Module):
         del generator
         yield batch
 
+    def check_rollout(self, episodes: int) -> None:
+        """Raise ``ValueError`` where rollouts of so many episodes cannot be learnt from; called before the first."""
+        del episodes
+
     def after_update(self, updates: int) -> None:
         """Called after every optimizer step with the total count, and with 0 once weights were loaded, for targets."""
         del updates

@@ -88,6 +88,11 @@ class Ppo(Backbone):
         ]
         return torch.optim.Adam(groups, eps=1e-5)
 
+    def check_rollout(self, episodes: int) -> None:
+        """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""
+        if episodes % self.options.minibatches:
+            raise ValueError(f"minibatches={self.options.minibatches} does not divide num_envs={episodes}")
+
     def minibatches(self, batch: EpisodeBatch, generator: torch.Generator) -> Iterator[EpisodeBatch]:
         """Epochs x minibatches of chunks (C, L) of one batch of fresh episodes.
 

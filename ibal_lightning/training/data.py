@@ -61,6 +61,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
+        backbone.check_rollout(env.num_envs)
         self.collector = Collector(env, backbone, attack, seed=seed, device=device)
         self.backbone, self.attack = backbone, attack
         self.batch_episodes, self.attack_window = batch_episodes, attack_window
