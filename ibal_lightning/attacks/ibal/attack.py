@@ -54,6 +54,7 @@ class Ibal(Attack):
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
             trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
             name of an action such as "stop" or "move west", see ``Scripted``.
+        search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
         hidden, rank, lr: size and learning rate of the estimators.
@@ -96,6 +97,7 @@ class Ibal(Attack):
         eps_ref: float = 0.2,
         t_ref: float = 0.5,
         action_score: str = "auto",
+        search: str = "independent",
         exclude_intended: bool | None = None,
         support_floor: float = 0.0,
         strength: str = "as_trained",
@@ -128,7 +130,7 @@ class Ibal(Attack):
         if self.K and action and threat.actions:
             if action_score in SCORES:
                 score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
-                self.rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, *sizes)
+                self.rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, search, *sizes)
             else:
                 self.rule = action_score
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
