@@ -118,10 +118,10 @@ def test_ill_health_falls_back_to_random_dims_and_says_so_once(caplog: pytest.Lo
     attack.mask.model.joint.effects.v.data.mul_(50)  # effects that are wrong: worse than the null model
     batch = random_batch(attack.spec, 8)
     with caplog.at_level(logging.WARNING):
-        attack.mask.health.fill_(float("nan"))
+        attack.mask.health.explained.fill_(float("nan"))
         attack.observe(batch)
         attack.observe(batch)
-    assert float(attack.mask.health) < 0
+    assert float(attack.mask.health.explained) < 0
     assert [r for r in caplog.records if "random dims" in r.getMessage()].__len__() == 1
     attack.reset(16, generator())
     view = random_view(SPEC, 16, 0, step=1)

@@ -183,7 +183,7 @@ class Ibal(Attack):
         self.updates += 1
         losses, logs = [], {}
         if self.mask is not None:
-            self.mask.model.joint.trunk.update_moments(rows.now)
+            self.mask.model.update_moments(rows.now)
             loss, logs["observation_nats"] = self.mask.model.loss(rows)
             losses.append(loss)
             if draw % TABLE_EVERY == 0:
@@ -208,11 +208,12 @@ class Ibal(Attack):
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
         if self.mask is not None and self.updates > 0:
             draw = -1 - int(self.updates)
-            self.mask.examine(draw_transitions(batch, self.rows, self.spec.episode_limit, draw), self.warm)
+            rows = draw_transitions(batch, self.rows, self.spec.episode_limit, draw)
+            self.mask.examine(rows, warm=self.warm, draw=draw)
 
     def status(self) -> Mapping[str, float]:
-        """``p_max``, the attacked win rate, and the health of the masks in held-out nats."""
+        """``p_max``, the attacked win rate, and the health of the masks: held-out nats and attribution."""
         numbers = {"p_max": self.schedule.p_max, "attacked_won": self.schedule.win_rate}
         if self.mask is not None:
-            numbers["explained_nats"] = float(self.mask.health)
+            numbers |= self.mask.report()
         return numbers

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
+from ibal_lightning.estimators.health import Health
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
@@ -60,8 +61,8 @@ class ObservationMask(nn.Module):
     """Scores every (agent, dim, source) and picks the top-L dims.
 
     Scores for o_{t+1} come from what is known at t ("step"), or from their running mean ("table"), which also serves
-    the first step, where nobody has acted yet. While the observation model explains nothing, dims are random, fixed
-    for the episode.
+    the first step, where nobody has acted yet. While the observation model explains no more than its null model or
+    chance, dims are random, fixed for the episode.
 
     Args:
         threat: gives L, the dims per agent and step, and what a hidden dim reads.
@@ -101,10 +102,9 @@ class ObservationMask(nn.Module):
         self.model = ObservationModel(spec, hidden=hidden, rank=rank)
         self.fill: Tensor
         self.table: Tensor
-        self.health: Tensor
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
-        self.register_buffer("health", torch.full((), float("nan")))
+        self.health = Health(spec)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
@@ -112,7 +112,7 @@ class ObservationMask(nn.Module):
         self.before = None
         self.chosen = torch.zeros(num_envs, *self.shape, dtype=torch.bool, device=generator.device)
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
-        self.rank = None if warm and not self.health <= 0 else rank + self.score_eps
+        self.rank = None if warm and self.health.good else rank + self.score_eps
 
     def choose(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
@@ -147,18 +147,13 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    @torch.no_grad()
-    def examine(self, rows: Transitions, warm: bool) -> None:
-        """Update the health from transitions that the model has not learnt from."""
-        gain = self.model.explained(rows)
-        was_ill = bool(self.health <= 0)
-        self.health.copy_(torch.where(self.health.isnan(), gain, SLOW * self.health + (1 - SLOW) * gain))
-        if warm and self.health <= 0 and not was_ill:
-            logging.getLogger(__name__).warning(
-                "the observation model explains nothing beyond its null model (%.2f nats held out): "
-                "IBAL masks random dims until it does",
-                float(self.health),
-            )
+    def examine(self, rows: Transitions, *, warm: bool, draw: int) -> None:
+        """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""
+        self.health.examine(self.model, rows, stream(draw, "health"), warm=warm)
+
+    def report(self) -> dict[str, float]:
+        """The health of the masks, to be logged."""
+        return self.health.report(self.model)
 
     @torch.no_grad()
     def tabulate(self, rows: Transitions) -> None:
