@@ -90,6 +90,7 @@ def _mean(x: Tensor, p: Tensor) -> Tensor:
 
 def _binary_entropy(p: Tensor) -> Tensor:
     """Entropy of coins of probability p, elementwise."""
+    p = p.clamp(0, 1)  # a mean of ones may exceed one by a rounding
     return torch.special.entr(p) + torch.special.entr(1 - p)
 
 

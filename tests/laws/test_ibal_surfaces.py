@@ -26,9 +26,14 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 100_000), st.booleans(), st.sampled_from(["raw", "halflog"]))
-def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(seed: int, symmetric: bool, transform: str) -> None:
-    attack = warm_ibal(K=3, coupling="joint", symmetric=symmetric, score_transform=transform)
+@given(
+    st.integers(0, 100_000), st.booleans(), st.sampled_from(["raw", "halflog"]), st.sampled_from(["gaussian", "hurdle"])
+)
+def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(
+    seed: int, symmetric: bool, transform: str, head: str
+) -> None:
+    options = {"symmetric": symmetric, "score_transform": transform, "observation_head": head}
+    attack = warm_ibal(K=3, coupling="joint", **options)
     g = generator(seed)
     attack.reset(16, g)
     for step in range(3):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
 from ibal_lightning.estimators.health import Health
+from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
@@ -18,6 +19,7 @@ from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
+HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class ObservationMask(nn.Module):
         score_eps: dims at or below this score stay visible.
         score_every: steps between two looks at the scores; the choice of dims stands in between.
         hidden, rank: size of the observation model.
+        head: its form: "gaussian", or "hurdle" with flags and zeros as events of their own.
 
     Raises:
         ValueError: an unknown word.
@@ -89,8 +92,10 @@ class ObservationMask(nn.Module):
         score_every: int = 4,
         hidden: int = 64,
         rank: int = 6,
+        head: str = "gaussian",
     ) -> None:
         super().__init__()
+        check_choice("attack.observation_head", head, list(HEADS))
         check_choice("attack.score_mode", score_mode, ("step", "table"))
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
         check_range("attack.score_eps", score_eps, 0)
@@ -99,7 +104,7 @@ class ObservationMask(nn.Module):
         self.dims, self.epsilon = threat.max_dims(spec), threat.epsilon
         self.reference, self.score_mode = reference, score_mode
         self.transform, self.score_eps, self.score_every = transform, score_eps, score_every
-        self.model = ObservationModel(spec, hidden=hidden, rank=rank)
+        self.model = HEADS[head](spec, hidden=hidden, rank=rank)
         self.fill: Tensor
         self.table: Tensor
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
