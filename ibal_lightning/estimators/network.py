@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ibal_lightning.functional.null_band import nearest_rows
+
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden ReLU layers."""
@@ -30,7 +32,4 @@ def product_pairs(y: Tensor, context: Tensor | None, neighbours: int) -> Tensor:
     rows = len(y)
     if rows < 2:
         raise ValueError(f"an estimate needs at least 2 rows, got {rows}")
-    distance = torch.zeros(rows, rows, device=y.device) if context is None else torch.cdist(context, context)
-    distance = distance.clone().fill_diagonal_(float("inf"))
-    count = rows - 1 if context is None else min(neighbours, rows - 1)
-    return distance.topk(count, -1, largest=False).indices
+    return nearest_rows(y.new_zeros(rows, 1), rows - 1) if context is None else nearest_rows(context, neighbours)

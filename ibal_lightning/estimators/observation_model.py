@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,27 +29,45 @@ class ObservationModel(nn.Module):
         rank: rank of each pair's effect.
     """
 
+    parts: ClassVar[int] = 1  # numbers that base and effects predict for each dim
+
     def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
         super().__init__()
-        dims = spec.obs_dim
-        self.joint = JointAdditive(spec, dims, hidden=hidden, rank=rank)
+        dims, width = spec.obs_dim, self.parts * spec.obs_dim
+        self.joint = JointAdditive(spec, width, hidden=hidden, rank=rank)
         self.log_variance = nn.Linear(hidden, dims)
-        self.persistence = nn.Parameter(torch.ones(dims))  # most of the next observation is the present one
-        self.null = nn.Linear(hidden, 2 * dims)
-        self.null_persistence = nn.Parameter(torch.ones(dims))
+        self.persistence = nn.Parameter(torch.ones(width))  # most of the next observation is the present one
+        self.null = nn.Linear(hidden, width + dims)
+        self.null_persistence = nn.Parameter(torch.ones(width))
+
+    @property
+    def varies(self) -> Tensor:
+        """(O,) bool: dims that are not constant."""
+        return self.joint.trunk.obs_moments.varies
+
+    def update_moments(self, now: Context) -> None:
+        """Take in the scale of states and of living agents' observations."""
+        self.joint.trunk.update_moments(now)
 
     def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
         """() negative log-likelihood of model and null model per dim, and the detached gain over the null in nats."""
-        model, null, seen = self._nll(rows)
-        varies = self.joint.trunk.obs_moments.varies
-        per_dim = seen[..., None] & varies
-        gain = masked_mean((null - model).detach().masked_fill(~varies, 0.0).sum(-1), seen)
+        features = self.joint.trunk(rows.now)
+        model, null = self._model_nll(rows, features, rows.now.actions), self._null_nll(rows, features.detach())
+        per_dim = rows.seen[..., None] & self.varies
+        gain = masked_mean((null - model).detach().masked_fill(~self.varies, 0.0).sum(-1), rows.seen)
         return masked_mean(model, per_dim) + masked_mean(null, per_dim), gain
+
+    @torch.no_grad()
+    def gain(self, rows: Transitions, sources: Tensor) -> Tensor:
+        """(M, N) nats beyond the null model that actions ``sources`` (M, N) of the others explain of what each saw."""
+        features = self.joint.trunk(rows.now)
+        nats = self._null_nll(rows, features) - self._model_nll(rows, features, sources)
+        return nats.masked_fill(~self.varies, 0.0).sum(-1)
 
     @torch.no_grad()
     def explained(self, rows: Transitions) -> Tensor:
         """() nats per agent and step that the others' actions tell about the next observation, beyond the null."""
-        return self.loss(rows)[1]
+        return masked_mean(self.gain(rows, rows.now.actions), rows.seen)
 
     @torch.no_grad()
     def score(self, now: Context, p_ref: Tensor, *, transform: str = "halflog") -> Tensor:
@@ -82,25 +101,31 @@ class ObservationModel(nn.Module):
     def _channel(self, now: Context, p_ref: Tensor) -> tuple[Tensor, Tensor]:
         """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 where dead or constant."""
         features = self.joint.trunk(now)
-        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.joint.trunk.obs_moments.varies
+        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.varies
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
-    def _nll(self, rows: Transitions) -> tuple[Tensor, Tensor, Tensor]:
-        """(M, N, O) of the model and of the null in nats, and (M, N) which observations are real."""
-        joint, moments = self.joint, self.joint.trunk.obs_moments
-        features = joint.trunk(rows.now)
-        present, target = moments.normalise(rows.now.obs), moments.normalise(rows.next_obs)
-        effects = joint.effects(joint.gates(features), rows.now.actions, rows.now.alive)
-        mean = self.persistence * present + joint.base(features) + effects
-        null_mean, null_log_variance = self.null(features.detach()).chunk(2, -1)
-        null_mean = null_mean + self.null_persistence * present
-        seen = rows.now.alive & rows.next_alive
-        return (
-            gaussian_nll(target, mean, self.log_variance(features)),
-            gaussian_nll(target, null_mean, null_log_variance),
-            seen,
-        )
+    def _model_nll(self, rows: Transitions, features: Tensor, sources: Tensor) -> Tensor:
+        """(M, N, O) nats under the model, its effects driven by the actions ``sources`` (M, N)."""
+        return self._nll(rows.next_obs, self._predict(rows.now, features, sources), self.log_variance(features))
+
+    def _null_nll(self, rows: Transitions, features: Tensor) -> Tensor:
+        """(M, N, O) nats under the model that knows nobody else's action."""
+        base, log_variance = self.null(features).tensor_split([len(self.null_persistence)], -1)
+        return self._nll(rows.next_obs, base + self.null_persistence * self._encode(rows.now.obs), log_variance)
+
+    def _predict(self, now: Context, features: Tensor, sources: Tensor) -> Tensor:
+        """(M, N, parts * O) parameters of the next observation."""
+        effects = self.joint.effects(self.joint.gates(features), sources, now.alive)
+        return self.persistence * self._encode(now.obs) + self.joint.base(features) + effects
+
+    def _encode(self, obs: Tensor) -> Tensor:
+        """(M, N, parts * O) of observations (M, N, O), each where it persists in."""
+        return self.joint.trunk.obs_moments.normalise(obs)
+
+    def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
+        """(M, N, O) nats of the next observation (M, N, O)."""
+        return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance)
 
 
 def gaussian_nll(y: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

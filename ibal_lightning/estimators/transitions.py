@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ class Context:
     alive: Tensor  # (M, N) bool
     time: Tensor  # (M,) step / episode_limit
 
+    def head(self, rows: int) -> Context:
+        """The first ``rows`` moments."""
+        return Context(*(getattr(self, field.name)[:rows] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Transitions:
@@ -33,6 +37,11 @@ class Transitions:
     next_alive: Tensor  # (M, N) bool
     next_intended: Tensor  # (M, N) i64 what the policy meant one step later
     acts_next: Tensor  # (M, N) bool: alive and the episode goes on, so ``next_intended`` is a choice
+
+    @property
+    def seen(self) -> Tensor:
+        """(M, N) bool: both observations are of a living agent."""
+        return self.now.alive & self.next_alive
 
 
 def draw_transitions(batch: EpisodeBatch, rows: int, episode_limit: int, draw: int) -> Transitions:

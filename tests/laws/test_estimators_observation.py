@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from channels import World, fit, transitions, world_spec
+from channels import fitted, overlap, transitions, world_spec
 from torch import Tensor
 
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.mutual_information import uniform_legal
-
-
-def bernoulli(p: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.rand(p.shape, generator=generator) < p).long()
-
-
-def overlap(effect: float) -> World:
-    """o'_0 = c + effect a + .5 noise, where a is likelier for large c: effect and confounder overlap (T2, T3)."""
-
-    def draw(rows: int, g: torch.Generator) -> Transitions:
-        c = torch.randn(rows, 1, generator=g)
-        actions = torch.cat([torch.randint(2, (rows, 1), generator=g), bernoulli(torch.sigmoid(2 * c), g)], 1)
-        noise = 0.5 * torch.randn(rows, 1, generator=g)
-        obs = torch.stack([c, torch.randn(rows, 1, generator=g)], 1)
-        return transitions(c, obs, actions, torch.stack([c + effect * actions[:, 1:] + noise, obs[:, 1]], 1), 2)
-
-    return draw
 
 
 def company(rows: int, g: torch.Generator) -> Transitions:
@@ -56,16 +39,6 @@ def toggle(rows: int, g: torch.Generator) -> Transitions:
     following = obs + 0.1 * torch.randn(obs.shape, generator=g)
     following[:, 0, 2] = torch.where(actions[:, 1] == 1, 1 - obs[:, 0, 2], obs[:, 0, 2])
     return transitions(obs[:, 0], obs, actions, following, 3)
-
-
-def fitted(world: World, *, steps: int = 400, lr: float = 3e-3) -> tuple[ObservationModel, Transitions]:
-    """A model fitted to the world, and rows it has not seen."""
-    torch.manual_seed(0)
-    held_out = world(2000, torch.Generator().manual_seed(2))
-    model = ObservationModel(world_spec(held_out), hidden=64, rank=3)
-    model.joint.trunk.update_moments(held_out.now)
-    fit(model, lambda rows, _: model.loss(rows)[0], world, steps=steps, lr=lr)
-    return model, held_out
 
 
 def score(model: ObservationModel, rows: Transitions, p_ref: Tensor | None = None, transform: str = "raw") -> Tensor:

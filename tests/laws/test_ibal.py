@@ -144,6 +144,7 @@ def batch_steps(batch):
         ({"strength": "maximal"}, "did you mean 'max'"),
         ({"score_mode": "tabel"}, "did you mean 'table'"),
         ({"score_transform": "log"}, "halflog"),
+        ({"observation_head": "hurdel"}, "did you mean 'hurdle'"),
         ({"p_ref": "softmax"}, "did you mean 'soft'"),
         ({"p_floor": 1.5}, "attack.p_floor must be between 0 and 1"),
         ({"p_floor": "half"}, "must be a probability"),
