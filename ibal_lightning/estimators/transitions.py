@@ -53,7 +53,12 @@ def draw_transitions(batch: EpisodeBatch, rows: int, episode_limit: int, draw: i
     steps = batch.mask.shape[1]
     real = batch.mask.flatten().nonzero()[:, 0]
     order = torch.randperm(len(real), generator=stream(draw, "transitions"))[:rows].to(real.device)
-    b, t = real[order] // steps, real[order] % steps
+    return transitions_at(batch, real[order] // steps, real[order] % steps, episode_limit)
+
+
+def transitions_at(batch: EpisodeBatch, b: Tensor, t: Tensor, episode_limit: int) -> Transitions:
+    """The real steps t (M,) of episodes b (M,)."""
+    steps = batch.mask.shape[1]
     later = (t + 1).clamp(max=steps - 1)
     goes_on = batch.mask[b, later] & (later == t + 1)
     now = Context(batch.state[b, t], batch.obs[b, t], batch.actions_taken[b, t], batch.alive[b, t], t / episode_limit)
