@@ -62,6 +62,16 @@ class Evaluate:
 
 
 @dataclass
+class Figures:
+    """The whole config of ``figures``."""
+
+    run: str = MISSING  # run directory
+    attack: str = MISSING  # choice of the group attack; the run's own keeps what it learnt, another is fitted
+    games: int = MISSING  # games to pick one from
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+@dataclass
 class Influence:
     """The whole config of ``influence``."""
 
@@ -95,5 +105,6 @@ def register() -> None:
     OmegaConf.set_struct(evaluate.threat, False)  # its keys are those of the run's threat, checked when it is built
     store.store(group="types", name="evaluate", node=evaluate, package="_global_")
     store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
+    store.store(group="types", name="figures", node=Figures, package="_global_")
     store.store(group="types", name="influence", node=Influence, package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")
