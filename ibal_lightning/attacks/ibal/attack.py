@@ -203,7 +203,7 @@ class Ibal(Attack):
         groups = [
             group for part in (self.mask, self.rewrite) if part is not None for group in parameter_groups(part, self.lr)
         ]
-        return torch.optim.Adam(groups) if groups else None
+        return torch.optim.Adam(groups, fused=True) if groups else None
 
     def observe(self, batch: EpisodeBatch) -> None:
         """Fresh training episodes: the schedule, and held-out health of the estimators before they learn from them."""
