@@ -123,7 +123,7 @@ def memories(g: torch.Generator, rows: int = 512) -> tuple[Tensor, Tensor, Tenso
     return first, second, memory
 
 
-def test_the_literal_action_term_vanishes_given_the_memory_of_the_policy() -> None:
+def test_the_literal_action_term_vanishes_given_the_memory() -> None:
     found = []
     for remembers in (True, False):
 
