@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Transitions
-from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.functional.null_band import NullBand, Redraw, nearest_rows, null_band, redraw_near
 from ibal_lightning.functional.obs_names import described_agents
@@ -51,8 +50,10 @@ class Health(nn.Module):
     def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator, *, warm: bool) -> None:
         """Move the running figures towards those of these transitions; a warm model's failure is logged, once."""
 
+        gains, present = model.gains(rows), rows.seen.sum(0) / rows.seen.sum().clamp(min=1)
+
         def explained(actions: Tensor) -> Tensor:
-            return masked_mean(model.gain(rows, actions), rows.seen)
+            return gains(actions) @ present
 
         chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1).high
         p_ref = uniform_legal(rows.avail_actions[:ATTRIBUTED_ROWS])
@@ -143,11 +144,9 @@ def pair_bands(
     """
     real, n = rows.now.actions, rows.now.actions.shape[1]
 
-    def with_redrawn(actions: Tensor) -> Tensor:
-        one_by_one = [model.gain(rows, torch.where(torch.arange(n) == j, actions, real)) for j in range(n)]
-        return torch.stack([by_agent(nats) for nats in one_by_one], 1)
+    gains = model.gains(rows)
 
-    def by_agent(nats: Tensor) -> Tensor:
-        return nats.masked_fill(~rows.seen, 0.0).sum(0) / rows.seen.sum(0).clamp(min=1)
+    def with_redrawn(actions: Tensor) -> Tensor:
+        return torch.stack([gains(torch.where(torch.arange(n) == j, actions, real)) for j in range(n)], 1)
 
     return with_redrawn(real), null_band(with_redrawn, redraw, generator, draws=draws, level=level)

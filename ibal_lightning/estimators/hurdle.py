@@ -99,7 +99,8 @@ class HurdleModel(ObservationModel):
         gates, effects = self.joint.gates(features), self.joint.effects
         played = effects.u[i, j, now.actions[m, j]]
         coefficient = gates[m, i, j][:, None] * (effects.u[i, j] - played[:, None])
-        what_if = self._predict(now, features, now.actions)[m, i][:, None] + coefficient @ effects.v[i, j]
+        actual = self._base(features, now.obs) + effects(gates, now.actions, now.alive)
+        what_if = actual[m, i][:, None] + coefficient @ effects.v[i, j]
         means, logits = what_if.chunk(2, -1)
         variance = self.log_variance(features)[m, i].clamp(*LOG_VARIANCE).exp()
         bound = hurdle_club if transform == "raw" else hurdle_information
@@ -108,11 +109,11 @@ class HurdleModel(ObservationModel):
         return where, value if transform == "raw" else torch.minimum(value, entropy(p)[:, None])
 
     def _encode(self, obs: Tensor) -> Tensor:
-        """(M, N, 2 * O) values in standard deviations, then whether they are not zero."""
+        """(..., 2 * O) values in standard deviations, then whether they are not zero."""
         return torch.cat([super()._encode(obs), (obs != 0).to(obs.dtype)], -1)
 
     def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
-        """(M, N, O) nats of the next observation (M, N, O)."""
+        """(..., O) nats of the next observation (..., O)."""
         mean, logits = predicted.chunk(2, -1)
         there = next_obs != 0
         event = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")

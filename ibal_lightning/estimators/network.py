@@ -20,6 +20,11 @@ def joined(*parts: Tensor | None) -> Tensor:
     return torch.cat([part for part in parts if part is not None], -1)
 
 
+def known(x: Tensor, context: Tensor | None) -> Tensor:
+    """(M, C) the context; a column of zeros beside x (M, X) where there is none."""
+    return x.new_zeros(len(x), 1) if context is None else context
+
+
 def product_pairs(y: Tensor, context: Tensor | None, neighbours: int) -> Tensor:
     """(M, P) which other rows stand in for draws of y (M, Y) from p(y | c) in each row.
 

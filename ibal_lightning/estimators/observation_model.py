@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
 from ibal_lightning.estimators.transitions import Context, Transitions
-from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.mutual_information import entropy, halflog
 from ibal_lightning.types import EnvSpec
 
@@ -51,23 +51,39 @@ class ObservationModel(nn.Module):
 
     def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
         """() negative log-likelihood of model and null model per dim, and the detached gain over the null in nats."""
-        features = self.joint.trunk(rows.now)
-        model, null = self._model_nll(rows, features, rows.now.actions), self._null_nll(rows, features.detach())
-        per_dim = rows.seen[..., None] & self.varies
-        gain = masked_mean((null - model).detach().masked_fill(~self.varies, 0.0).sum(-1), rows.seen)
-        return masked_mean(model, per_dim) + masked_mean(null, per_dim), gain
+        features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
+        effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
+        effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
+        model = self._nll(next_obs, self._base(features, obs) + effects, self.log_variance(features))
+        null = self._null_nll(features.detach(), obs, next_obs)
+        weight = self.varies / (len(obs) * self.varies.sum()).clamp(min=1)
+        losses = torch.stack([model.sum(0), null.sum(0)]) @ weight
+        return losses.sum(), (losses[1] - losses[0]).detach() * self.varies.sum()
 
     @torch.no_grad()
-    def gain(self, rows: Transitions, sources: Tensor) -> Tensor:
-        """(M, N) nats beyond the null model that actions ``sources`` (M, N) of the others explain of what each saw."""
-        features = self.joint.trunk(rows.now)
-        nats = self._null_nll(rows, features) - self._model_nll(rows, features, sources)
-        return nats.masked_fill(~self.varies, 0.0).sum(-1)
+    def gains(self, rows: Transitions) -> Callable[[Tensor], Tensor]:
+        """What others' actions (M, N) explain: a function to (N,) nats beyond the null per step that each agent saw.
+
+        It takes other actions than the executed ones too, to see what chance explains.
+        """
+        features, seen, now = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0], rows.now
+        gates, count = self.joint.gates(features), rows.seen.sum(0).clamp(min=1)
+        features, obs, next_obs = taken(seen, features, now.obs, rows.next_obs)
+        base, log_variance = self._base(features, obs), self.log_variance(features)
+        null = self._null_nll(features, obs, next_obs)
+
+        @torch.no_grad()
+        def gain(sources: Tensor) -> Tensor:
+            (effects,) = taken(seen, self.joint.effects(gates, sources, now.alive))
+            nats = (null - self._nll(next_obs, base + effects, log_variance)) @ self.varies.to(null.dtype)
+            return null.new_zeros(len(count)).index_add(0, seen % len(count), nats) / count
+
+        return gain
 
     @torch.no_grad()
     def explained(self, rows: Transitions) -> Tensor:
         """() nats per agent and step that the others' actions tell about the next observation, beyond the null."""
-        return masked_mean(self.gain(rows, rows.now.actions), rows.seen)
+        return self.loss(rows)[1]
 
     @torch.no_grad()
     def score(self, now: Context, p_ref: Tensor, *, transform: str = "halflog") -> Tensor:
@@ -105,30 +121,31 @@ class ObservationModel(nn.Module):
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
-    def _model_nll(self, rows: Transitions, features: Tensor, sources: Tensor) -> Tensor:
-        """(M, N, O) nats under the model, its effects driven by the actions ``sources`` (M, N)."""
-        return self._nll(rows.next_obs, self._predict(rows.now, features, sources), self.log_variance(features))
+    def _base(self, features: Tensor, obs: Tensor) -> Tensor:
+        """(..., parts * O) parameters of the next observation but for the effects of the others' actions."""
+        return self.persistence * self._encode(obs) + self.joint.base(features)
 
-    def _null_nll(self, rows: Transitions, features: Tensor) -> Tensor:
-        """(M, N, O) nats under the model that knows nobody else's action."""
+    def _null_nll(self, features: Tensor, obs: Tensor, next_obs: Tensor) -> Tensor:
+        """(..., O) nats under the model that knows nobody else's action."""
         base, log_variance = self.null(features).tensor_split([len(self.null_persistence)], -1)
-        return self._nll(rows.next_obs, base + self.null_persistence * self._encode(rows.now.obs), log_variance)
-
-    def _predict(self, now: Context, features: Tensor, sources: Tensor) -> Tensor:
-        """(M, N, parts * O) parameters of the next observation."""
-        effects = self.joint.effects(self.joint.gates(features), sources, now.alive)
-        return self.persistence * self._encode(now.obs) + self.joint.base(features) + effects
+        return self._nll(next_obs, base + self.null_persistence * self._encode(obs), log_variance)
 
     def _encode(self, obs: Tensor) -> Tensor:
-        """(M, N, parts * O) of observations (M, N, O), each where it persists in."""
+        """(..., parts * O) of observations (..., O): what each parameter would be if they stayed as they are."""
         return self.joint.trunk.obs_moments.normalise(obs)
 
     def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
-        """(M, N, O) nats of the next observation (M, N, O)."""
+        """(..., O) nats of the next observation (..., O)."""
         return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance)
+
+
+def taken(which: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """(K, ...) those of the M * N moments of agents, numbered by ``which`` (K,), from each of the rows (M, N, ...)."""
+    return tuple(x.flatten(0, 1).index_select(0, which) for x in rows)
 
 
 def gaussian_nll(y: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(y; mean, exp(log_variance)) elementwise, in nats; the log-variance is clamped."""
     log_variance = log_variance.clamp(*LOG_VARIANCE)
-    return 0.5 * ((y - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
+    square = torch.addcmul(log_variance + math.log(2 * math.pi), (y - mean).square(), (-log_variance).exp())
+    return 0.5 * square

@@ -113,6 +113,16 @@ def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(log_p == float("-inf"), 0.0, terms).sum(-1)
 
 
+def channel_information(log_q: Tensor, p: Tensor) -> Tensor:
+    """(...) I(output; input) of a discrete channel, from log-probabilities (..., B, A) of the outputs of each input.
+
+    Args:
+        p: (..., B) distribution of the input.
+    """
+    mixture = (p[..., None] * log_q.exp()).sum(-2, keepdim=True).log()
+    return (p * categorical_kl(log_q, mixture)).sum(-1)
+
+
 def uniform_legal(avail_actions: Tensor) -> Tensor:
     """(..., A) uniform distribution over the legal actions (..., A) bool; zeros where nothing is legal."""
     return avail_actions / avail_actions.sum(-1, keepdim=True).clamp(min=1)

@@ -79,3 +79,13 @@ def overlap(effect: float) -> World:
         return transitions(c, obs, actions, torch.stack([c + effect * actions[:, 1:] + noise, obs[:, 1]], 1), 2)
 
     return draw
+
+
+def company(rows: int, g: torch.Generator) -> Transitions:
+    """Agents 1 and 2 nearly always do the same; only agent 1 moves agent 0's dim 0, only agent 2 its dim 1."""
+    same = torch.randint(2, (rows,), generator=g)
+    other = torch.where(torch.rand(rows, generator=g) < 0.9, same, 1 - same)
+    actions = torch.stack([torch.randint(2, (rows,), generator=g), same, other], 1)
+    noise = 0.3 * torch.randn(rows, 3, 2, generator=g)
+    noise[:, 0] += torch.stack([same, 0.5 * other], 1)
+    return transitions(torch.zeros(rows, 1), torch.randn(rows, 3, 2, generator=g), actions, noise, 2)

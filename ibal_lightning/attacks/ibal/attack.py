@@ -230,7 +230,7 @@ class Ibal(Attack):
         """Adam over the estimators; None where there is none."""
         parts = [part for part in (self.guided, self.rewrite) if part is not None]
         groups = [group for part in parts for group in parameter_groups(part, self.lr)]
-        return torch.optim.Adam(groups) if groups else None
+        return torch.optim.Adam(groups, fused=True) if groups else None
 
     def observe(self, batch: EpisodeBatch) -> None:
         """Fresh training episodes: the schedule, and held-out health of the estimators before they learn from them."""
