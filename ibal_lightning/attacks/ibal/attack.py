@@ -120,23 +120,20 @@ class Ibal(Attack):
         self.trigger = Trigger(trigger, hold)
         check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
         check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
-        sizes, lowest = (hidden, rank), mask_rule == "bottom"
-        reference = Reference(p_ref, eps_ref, t_ref)
+        sizes, reference, dims = (hidden, rank), Reference(p_ref, eps_ref, t_ref), threat.max_dims(spec)
         looks = score_mode, score_transform, score_eps, score_every
-        mask: ObservationMask | BlindMask = ObservationMask(
-            spec, threat, reference, *looks, *sizes, observation_head, lowest
+        guided = ObservationMask(
+            spec, threat, reference, *looks, *sizes, observation_head, lowest=mask_rule == "bottom"
         )
-        if mask_rule in BLIND_RULES:
-            mask = BlindMask(spec, mask.dims, mask_rule)
-        self.mask = mask if self.K and mask.dims and observation and threat.obs else None
-        self.rewrite: ActionRewrite | None = None
-        self.rule: str | None = None  # what G1 does instead of the rewrite's choice
-        if self.K and action and threat.actions:
-            if action_score in SCORES:
-                score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
-                self.rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, search, *sizes)
-            else:
-                self.rule = action_score
+        mask = BlindMask(spec, dims, mask_rule) if mask_rule in BLIND_RULES else guided
+        self.mask = mask if self.K and dims and observation and threat.obs else None
+        persistent = self.planner.p_floor >= 1 or trigger != "step"
+        score = resolve_score(action_score, persistent)
+        acts = bool(self.K and action and threat.actions)
+        self.rule = action_score if acts and action_score not in SCORES else None  # what G1 does, for a scripted attack
+        learns = acts and self.rule is None
+        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, search, *sizes)
+        self.rewrite = rewrite if learns else None
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 

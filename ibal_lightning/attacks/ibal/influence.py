@@ -140,8 +140,10 @@ def residual_covariance(model: ObservationModel, rows: Transitions, keep: float 
 
     Entries off the diagonal are shrunk to ``keep`` of their value; unseen observations count nothing.
     """
-    features = model.joint.trunk(rows.now)
-    left = model.joint.trunk.obs_moments.normalise(rows.next_obs) - model._predict(rows.now, features, rows.now.actions)
+    joint, now, normalise = model.joint, rows.now, model.joint.trunk.obs_moments.normalise
+    features = joint.trunk(now)
+    effects = joint.effects(joint.gates(features), now.actions, now.alive)
+    left = normalise(rows.next_obs) - model.persistence * normalise(now.obs) - joint.base(features) - effects
     left = (left * inverse_scale(model, features) * rows.seen[..., None]).flatten(1)
     counts = rows.seen[..., None].expand_as(rows.next_obs).flatten(1).to(left.dtype)
     covariance = left.T @ left / (counts.T @ counts).clamp(min=1)
