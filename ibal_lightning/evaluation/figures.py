@@ -64,9 +64,9 @@ def mask_figure(batch: EpisodeBatch, game: int, agent: int, names: Sequence[str]
         raise ValueError("nothing is hidden from this agent in this game")
     figure = _figure(8, 1.6 + 0.19 * len(order))
     axes = figure.subplots()
-    axes.imshow(hidden[:, order].T, aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1.3)
+    axes.imshow(hidden[:, order].T.numpy(), aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1.3)
     axes.set_yticks(range(len(order)), [names[int(dim)] for dim in order], fontsize=7)
-    struck = batch.attacked[game, :steps, agent].nonzero()[:, 0]
+    struck = batch.attacked[game, :steps, agent].nonzero()[:, 0].tolist()
     axes.plot(struck, [len(order)] * len(struck), "r|", markersize=6, clip_on=False)
     axes.set(xlabel="step (red: action overridden)", ylim=(len(order) + 0.5, -0.5))
     won = "won" if batch.won[game] else "lost"

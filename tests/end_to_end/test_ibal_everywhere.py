@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -83,3 +84,20 @@ def test_influence_refuses_what_it_cannot_measure(
     assert "between 0 and half of the team (2 of 4 agents)" in capsys.readouterr().err
     assert main(["influence", f"run={run}", "moments=0"]) == 2
     assert "moments must be >= 1" in capsys.readouterr().err
+
+
+def test_figures_are_drawn(runs: dict[tuple[str, str], Path]) -> None:
+    pytest.importorskip("matplotlib")
+    run = runs["qmix", "smac"]
+    assert main(["figures", f"run={run}", "games=8"]) == 0
+    for name in ("masked_dims", "strength"):
+        assert (run / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.glob(".*.tmp"))
+
+
+def test_figures_say_what_they_need(
+    runs: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["figures", f"run={runs['qmix', 'smac']}"]) == 2
+    assert "pip install 'ibal-lightning[plots]'" in capsys.readouterr().err
