@@ -69,9 +69,16 @@ def mask_figure(batch: EpisodeBatch, game: int, agent: int, names: Sequence[str]
     struck = batch.attacked[game, :steps, agent].nonzero()[:, 0].tolist()
     axes.plot(struck, [len(order)] * len(struck), "r|", markersize=6, clip_on=False)
     axes.set(xlabel="step (red: action overridden)", ylim=(len(order) + 0.5, -0.5))
-    won = "won" if batch.won[game] else "lost"
-    axes.set_title(f"agent {agent}, group {int(batch.group[game, agent])}, a game {won}", fontsize=9)
+    axes.set_title(_title(batch, game, agent), fontsize=9)
     return figure
+
+
+def _title(batch: EpisodeBatch, game: int, agent: int) -> str:
+    """Who is shown, and which allies, by the numbers that the dims use, are of the other group."""
+    group = batch.group[game].tolist()
+    opponents = [str(j + 1 if j < agent else j) for j, other in enumerate(group) if 0 < other != group[agent]]
+    against = f", group {group[agent]}, cut off from ally {', '.join(opponents)}" if opponents else ""
+    return f"agent {agent}{against}; game {'won' if batch.won[game] else 'lost'}"
 
 
 def most_hidden(batch: EpisodeBatch) -> tuple[int, int]:
