@@ -27,14 +27,16 @@ class GroupDecoder(nn.Module):
         super().__init__()
         n, a = spec.n_agents, spec.n_actions
         self.moments = RunningMoments(spec.obs_dim)
+        self.change_moments = RunningMoments(spec.obs_dim)  # a move shows in what changed
         self.state_moments = RunningMoments(spec.state_dim)
-        self.network = mlp(n * (2 * spec.obs_dim + a + 1) + spec.state_dim, hidden, n * a)
+        self.network = mlp(n * (3 * spec.obs_dim + a + 1) + spec.state_dim, hidden, n * a)
         nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]
 
     def update_moments(self, rows: Transitions) -> None:
         """Take in the scale of observations and states."""
         self.moments.update(rows.now.obs[rows.now.alive])
+        self.change_moments.update((rows.next_obs - rows.now.obs)[rows.seen])
         self.state_moments.update(rows.now.state)
 
     def forward(self, rows: Transitions, group: Tensor, p: Tensor) -> Tensor:
@@ -45,8 +47,8 @@ class GroupDecoder(nn.Module):
             group: (M, N) i8.
             p: (M, N, A) distributions of the actions.
         """
-        listens = (group == 1) & rows.now.alive & rows.next_alive
-        seen = torch.cat([self.moments.normalise(rows.now.obs), self.moments.normalise(rows.next_obs)], -1)
+        listens, change = (group == 1) & rows.seen, self.change_moments.normalise(rows.next_obs - rows.now.obs)
+        seen = torch.cat([self.moments.normalise(rows.now.obs), self.moments.normalise(rows.next_obs), change], -1)
         actions = F.one_hot(rows.now.actions, p.shape[-1])
         own = torch.cat([seen, actions, torch.ones_like(seen[..., :1])], -1) * listens[..., None]
         known = torch.cat([own.flatten(1), self.state_moments.normalise(rows.now.state)], -1)
