@@ -67,7 +67,7 @@ def evaluate(
     }
     rows = []
     for name, node in track(nodes.items(), description="evaluate", console=Console(stderr=True), transient=True):
-        attack = _attack(name, node, config, env, backbone, trained)
+        attack = ready_attack(name, node, config, env, backbone, trained)
         games = play(env, backbone, attack, episodes=config.evaluation.episodes, seed=config.evaluation.seed)
         rows += [{**identity, "attack": name, **row} for row in games]
     env.configure()
@@ -94,7 +94,9 @@ def playable(config: DictConfig, env: Env) -> list[str]:
     return found
 
 
-def _attack(name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack) -> Attack:
+def ready_attack(
+    name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack
+) -> Attack:
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
     device = backbone.initial_hidden(1).device
     if name == config.get("attack_name"):

@@ -80,6 +80,34 @@ class ExportPymarl:
 
 
 @dataclass
+class Figures:
+    """The whole config of ``figures``."""
+
+    run: str = MISSING  # run directory
+    attack: str = MISSING  # choice of the group attack; the run's own keeps what it learnt, another is fitted
+    games: int = MISSING  # games to pick one from
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+@dataclass
+class Influence:
+    """The whole config of ``influence``."""
+
+    run: str = MISSING  # run directory
+    K: int | None = MISSING  # size of G1; null by team size
+    episodes: int = MISSING  # games, three quarters of them to fit the models, the others to measure
+    num_envs: int = MISSING  # games played side by side
+    threads: int = MISSING  # CPU threads of torch
+    every: int = MISSING  # all actions are drawn at every so many-th step, and greedy in between
+    eps_ref: float = MISSING  # uniform share of the distribution that they are drawn from
+    t_ref: float = MISSING  # temperature of the other share
+    updates: int = MISSING  # of the models
+    moments: int = MISSING  # held-out steps to measure at, at most
+    draws: int = MISSING  # Monte Carlo draws of G2's joint action at each
+    seed: int = MISSING  # of games, models and draws
+
+
+@dataclass
 class List:
     """The whole config of ``list``."""
 
@@ -97,4 +125,6 @@ def register() -> None:
     store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
     store.store(group="types", name="matrix", node=Matrix, package="_global_")
     store.store(group="types", name="export_pymarl", node=ExportPymarl, package="_global_")
+    store.store(group="types", name="figures", node=Figures, package="_global_")
+    store.store(group="types", name="influence", node=Influence, package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")

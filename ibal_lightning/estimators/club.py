@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.estimator import Estimator
-from ibal_lightning.estimators.network import joined, mlp, product_pairs
+from ibal_lightning.estimators.network import joined, known, mlp, product_pairs
 from ibal_lightning.estimators.observation_model import gaussian_nll
 
 
@@ -70,5 +70,4 @@ class ClubCategorical(Estimator):
 
     def log_probabilities(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """(M, Y) log q(y | x, c) and log q(y | c)."""
-        alone = x.new_zeros(len(x), 1) if context is None else context
-        return self.posterior(joined(x, context)).log_softmax(-1), self.prior(alone).log_softmax(-1)
+        return self.posterior(joined(x, context)).log_softmax(-1), self.prior(known(x, context)).log_softmax(-1)

@@ -40,7 +40,7 @@ class Trunk(nn.Module):
     def forward(self, now: Context) -> Tensor:
         """(M, N, H) features."""
         game = self.state(self.state_moments.normalise(now.state)) + now.time[:, None] * self.time
-        own = self.obs(self.obs_moments.normalise(now.obs)) + self.action[now.actions] + self.agent
+        own = self.obs(self.obs_moments.normalise(now.obs)) + F.embedding(now.actions, self.action) + self.agent
         return torch.relu(self.second(torch.relu(own + game[:, None])))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ibal_lightning.functional.null_band import nearest_rows
+
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two hidden ReLU layers."""
@@ -16,6 +18,11 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 def joined(*parts: Tensor | None) -> Tensor:
     """(M, .) the given parts side by side; None is left out."""
     return torch.cat([part for part in parts if part is not None], -1)
+
+
+def known(x: Tensor, context: Tensor | None) -> Tensor:
+    """(M, C) the context; a column of zeros beside x (M, X) where there is none."""
+    return x.new_zeros(len(x), 1) if context is None else context
 
 
 def product_pairs(y: Tensor, context: Tensor | None, neighbours: int) -> Tensor:
@@ -30,7 +37,4 @@ def product_pairs(y: Tensor, context: Tensor | None, neighbours: int) -> Tensor:
     rows = len(y)
     if rows < 2:
         raise ValueError(f"an estimate needs at least 2 rows, got {rows}")
-    distance = torch.zeros(rows, rows, device=y.device) if context is None else torch.cdist(context, context)
-    distance = distance.clone().fill_diagonal_(float("inf"))
-    count = rows - 1 if context is None else min(neighbours, rows - 1)
-    return distance.topk(count, -1, largest=False).indices
+    return nearest_rows(y.new_zeros(rows, 1), rows - 1) if context is None else nearest_rows(context, neighbours)

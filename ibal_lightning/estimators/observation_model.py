@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
 from ibal_lightning.estimators.transitions import Context, Transitions
-from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.mutual_information import entropy, halflog
 from ibal_lightning.types import EnvSpec
 
@@ -28,22 +29,56 @@ class ObservationModel(nn.Module):
         rank: rank of each pair's effect.
     """
 
+    parts: ClassVar[int] = 1  # numbers that base and effects predict for each dim
+
     def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
         super().__init__()
-        dims = spec.obs_dim
-        self.joint = JointAdditive(spec, dims, hidden=hidden, rank=rank)
+        dims, width = spec.obs_dim, self.parts * spec.obs_dim
+        self.joint = JointAdditive(spec, width, hidden=hidden, rank=rank)
         self.log_variance = nn.Linear(hidden, dims)
-        self.persistence = nn.Parameter(torch.ones(dims))  # most of the next observation is the present one
-        self.null = nn.Linear(hidden, 2 * dims)
-        self.null_persistence = nn.Parameter(torch.ones(dims))
+        self.persistence = nn.Parameter(torch.ones(width))  # most of the next observation is the present one
+        self.null = nn.Linear(hidden, width + dims)
+        self.null_persistence = nn.Parameter(torch.ones(width))
+
+    @property
+    def varies(self) -> Tensor:
+        """(O,) bool: dims that are not constant."""
+        return self.joint.trunk.obs_moments.varies
+
+    def update_moments(self, now: Context) -> None:
+        """Take in the scale of states and of living agents' observations."""
+        self.joint.trunk.update_moments(now)
 
     def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
         """() negative log-likelihood of model and null model per dim, and the detached gain over the null in nats."""
-        model, null, seen = self._nll(rows)
-        varies = self.joint.trunk.obs_moments.varies
-        per_dim = seen[..., None] & varies
-        gain = masked_mean((null - model).detach().masked_fill(~varies, 0.0).sum(-1), seen)
-        return masked_mean(model, per_dim) + masked_mean(null, per_dim), gain
+        features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
+        effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
+        effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
+        model = self._nll(next_obs, self._base(features, obs) + effects, self.log_variance(features))
+        null = self._null_nll(features.detach(), obs, next_obs)
+        weight = self.varies / (len(obs) * self.varies.sum()).clamp(min=1)
+        losses = torch.stack([model.sum(0), null.sum(0)]) @ weight
+        return losses.sum(), (losses[1] - losses[0]).detach() * self.varies.sum()
+
+    @torch.no_grad()
+    def gains(self, rows: Transitions) -> Callable[[Tensor], Tensor]:
+        """What others' actions (M, N) explain: a function to (N,) nats beyond the null per step that each agent saw.
+
+        It takes other actions than the executed ones too, to see what chance explains.
+        """
+        features, seen, now = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0], rows.now
+        gates, count = self.joint.gates(features), rows.seen.sum(0).clamp(min=1)
+        features, obs, next_obs = taken(seen, features, now.obs, rows.next_obs)
+        base, log_variance = self._base(features, obs), self.log_variance(features)
+        null = self._null_nll(features, obs, next_obs)
+
+        @torch.no_grad()
+        def gain(sources: Tensor) -> Tensor:
+            (effects,) = taken(seen, self.joint.effects(gates, sources, now.alive))
+            nats = (null - self._nll(next_obs, base + effects, log_variance)) @ self.varies.to(null.dtype)
+            return null.new_zeros(len(count)).index_add(0, seen % len(count), nats) / count
+
+        return gain
 
     @torch.no_grad()
     def explained(self, rows: Transitions) -> Tensor:
@@ -82,28 +117,35 @@ class ObservationModel(nn.Module):
     def _channel(self, now: Context, p_ref: Tensor) -> tuple[Tensor, Tensor]:
         """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 where dead or constant."""
         features = self.joint.trunk(now)
-        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.joint.trunk.obs_moments.varies
+        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.varies
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
-    def _nll(self, rows: Transitions) -> tuple[Tensor, Tensor, Tensor]:
-        """(M, N, O) of the model and of the null in nats, and (M, N) which observations are real."""
-        joint, moments = self.joint, self.joint.trunk.obs_moments
-        features = joint.trunk(rows.now)
-        present, target = moments.normalise(rows.now.obs), moments.normalise(rows.next_obs)
-        effects = joint.effects(joint.gates(features), rows.now.actions, rows.now.alive)
-        mean = self.persistence * present + joint.base(features) + effects
-        null_mean, null_log_variance = self.null(features.detach()).chunk(2, -1)
-        null_mean = null_mean + self.null_persistence * present
-        seen = rows.now.alive & rows.next_alive
-        return (
-            gaussian_nll(target, mean, self.log_variance(features)),
-            gaussian_nll(target, null_mean, null_log_variance),
-            seen,
-        )
+    def _base(self, features: Tensor, obs: Tensor) -> Tensor:
+        """(..., parts * O) parameters of the next observation but for the effects of the others' actions."""
+        return self.persistence * self._encode(obs) + self.joint.base(features)
+
+    def _null_nll(self, features: Tensor, obs: Tensor, next_obs: Tensor) -> Tensor:
+        """(..., O) nats under the model that knows nobody else's action."""
+        base, log_variance = self.null(features).tensor_split([len(self.null_persistence)], -1)
+        return self._nll(next_obs, base + self.null_persistence * self._encode(obs), log_variance)
+
+    def _encode(self, obs: Tensor) -> Tensor:
+        """(..., parts * O) of observations (..., O): what each parameter would be if they stayed as they are."""
+        return self.joint.trunk.obs_moments.normalise(obs)
+
+    def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
+        """(..., O) nats of the next observation (..., O)."""
+        return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance)
+
+
+def taken(which: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """(K, ...) those of the M * N moments of agents, numbered by ``which`` (K,), from each of the rows (M, N, ...)."""
+    return tuple(x.flatten(0, 1).index_select(0, which) for x in rows)
 
 
 def gaussian_nll(y: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(y; mean, exp(log_variance)) elementwise, in nats; the log-variance is clamped."""
     log_variance = log_variance.clamp(*LOG_VARIANCE)
-    return 0.5 * ((y - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
+    square = torch.addcmul(log_variance + math.log(2 * math.pi), (y - mean).square(), (-log_variance).exp())
+    return 0.5 * square

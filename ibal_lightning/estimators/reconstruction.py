@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.masking import legal, masked_mean
@@ -36,7 +37,8 @@ class Reconstruction(nn.Module):
 
     def encode(self, actions: Tensor, seen: Tensor) -> Tensor:
         """(M, H) code of the visible actions: those of the ``seen`` (M, N) bool among actions (M, N) i64."""
-        tokens = self.token[torch.arange(self.shape[0], device=actions.device), actions]
+        n, a = self.shape
+        tokens = F.embedding(actions + a * torch.arange(n, device=actions.device), self.token.flatten(0, 1))
         return (tokens * seen[..., None]).sum(1)
 
     def forward(self, code: Tensor, alive: Tensor, time: Tensor, avail_actions: Tensor) -> Tensor:

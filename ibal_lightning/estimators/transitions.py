@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ class Context:
     alive: Tensor  # (M, N) bool
     time: Tensor  # (M,) step / episode_limit
 
+    def head(self, rows: int) -> Context:
+        """The first ``rows`` moments."""
+        return Context(*(getattr(self, field.name)[:rows] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Transitions:
@@ -34,6 +38,11 @@ class Transitions:
     next_intended: Tensor  # (M, N) i64 what the policy meant one step later
     acts_next: Tensor  # (M, N) bool: alive and the episode goes on, so ``next_intended`` is a choice
 
+    @property
+    def seen(self) -> Tensor:
+        """(M, N) bool: both observations are of a living agent."""
+        return self.now.alive & self.next_alive
+
 
 def draw_transitions(batch: EpisodeBatch, rows: int, episode_limit: int, draw: int) -> Transitions:
     """Up to ``rows`` real steps of the batch, without replacement.
@@ -44,7 +53,12 @@ def draw_transitions(batch: EpisodeBatch, rows: int, episode_limit: int, draw: i
     steps = batch.mask.shape[1]
     real = batch.mask.flatten().nonzero()[:, 0]
     order = torch.randperm(len(real), generator=stream(draw, "transitions"))[:rows].to(real.device)
-    b, t = real[order] // steps, real[order] % steps
+    return transitions_at(batch, real[order] // steps, real[order] % steps, episode_limit)
+
+
+def transitions_at(batch: EpisodeBatch, b: Tensor, t: Tensor, episode_limit: int) -> Transitions:
+    """The real steps t (M,) of episodes b (M,)."""
+    steps = batch.mask.shape[1]
     later = (t + 1).clamp(max=steps - 1)
     goes_on = batch.mask[b, later] & (later == t + 1)
     now = Context(batch.state[b, t], batch.obs[b, t], batch.actions_taken[b, t], batch.alive[b, t], t / episode_limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,10 +104,8 @@ class InducedDecPOMDP(L.LightningDataModule):
             batches: Iterator[EpisodeBatch] = iter((fresh,))
         else:
             batches = self._draw("learner", self._updates("learner", self.updates_per_episode, len(fresh)), None)
-        attack_updates = (
-            self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
-        )
-        return Experience(fresh, batches, self._draw("attack", attack_updates, self.attack_window))
+        updates = self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
+        return Experience(fresh, batches, self._draw_once("attack", updates, self.attack_window))
 
     def _updates(self, who: str, per_episode: float, episodes: int) -> int:
         """Whole updates that the finished episodes pay for; the fraction is kept."""
@@ -121,6 +120,11 @@ class InducedDecPOMDP(L.LightningDataModule):
         for _ in range(updates):
             assert self.replay is not None
             yield self.replay.sample(self.batch_episodes, self.streams[who], newest=newest)
+
+    def _draw_once(self, who: str, updates: int, newest: int | None) -> Iterator[EpisodeBatch]:
+        """The same episodes for all updates: drawing them is dear, and an attack learns from few steps at a time."""
+        for batch in self._draw(who, min(updates, 1), newest):
+            yield from itertools.repeat(batch, updates)
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, env and every random stream. The replay is saved beside the checkpoint: it is large."""

@@ -157,7 +157,7 @@ def blind_to_cue(rows: int, g: torch.Generator) -> Transitions:
     return drawn
 
 
-def test_information_within_a_step_vanishes_given_the_full_context() -> None:
+def test_the_reconstruction_vanishes_given_the_full_context() -> None:
     gains = []
     for world in (factorised, blind_to_cue):
         torch.manual_seed(0)

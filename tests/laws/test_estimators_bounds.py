@@ -190,7 +190,7 @@ def test_a_single_row_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("information", [2.0, 4.0, 6.0])
+@pytest.mark.parametrize("information", [2.0, 4.0, 6.0, 8.0, 10.0])
 def test_club_protocol_in_twenty_dimensions(information: float) -> None:
     """The protocol of the CLUB paper: 20 dims, batches of 64; the estimate stands above the truth and grows with it."""
     rho = math.sqrt(1 - math.exp(-2 * information / 20))

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from channels import World, fit, transitions, world_spec
+from channels import company, fitted, overlap, transitions, world_spec
 from torch import Tensor
+from torch.nn import functional as F
 
+from ibal_lightning.estimators.kl import CategoricalKl
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.mutual_information import uniform_legal
-
-
-def bernoulli(p: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.rand(p.shape, generator=generator) < p).long()
-
-
-def overlap(effect: float) -> World:
-    """o'_0 = c + effect a + .5 noise, where a is likelier for large c: effect and confounder overlap (T2, T3)."""
-
-    def draw(rows: int, g: torch.Generator) -> Transitions:
-        c = torch.randn(rows, 1, generator=g)
-        actions = torch.cat([torch.randint(2, (rows, 1), generator=g), bernoulli(torch.sigmoid(2 * c), g)], 1)
-        noise = 0.5 * torch.randn(rows, 1, generator=g)
-        obs = torch.stack([c, torch.randn(rows, 1, generator=g)], 1)
-        return transitions(c, obs, actions, torch.stack([c + effect * actions[:, 1:] + noise, obs[:, 1]], 1), 2)
-
-    return draw
-
-
-def company(rows: int, g: torch.Generator) -> Transitions:
-    """Agents 1 and 2 nearly always do the same; only agent 1 moves agent 0's dim 0, only agent 2 its dim 1."""
-    same = torch.randint(2, (rows,), generator=g)
-    other = torch.where(torch.rand(rows, generator=g) < 0.9, same, 1 - same)
-    actions = torch.stack([torch.randint(2, (rows,), generator=g), same, other], 1)
-    noise = 0.3 * torch.randn(rows, 3, 2, generator=g)
-    noise[:, 0] += torch.stack([same, 0.5 * other], 1)
-    return transitions(torch.zeros(rows, 1), torch.randn(rows, 3, 2, generator=g), actions, noise, 2)
 
 
 def xor(rows: int, g: torch.Generator) -> Transitions:
@@ -56,16 +33,6 @@ def toggle(rows: int, g: torch.Generator) -> Transitions:
     following = obs + 0.1 * torch.randn(obs.shape, generator=g)
     following[:, 0, 2] = torch.where(actions[:, 1] == 1, 1 - obs[:, 0, 2], obs[:, 0, 2])
     return transitions(obs[:, 0], obs, actions, following, 3)
-
-
-def fitted(world: World, *, steps: int = 400, lr: float = 3e-3) -> tuple[ObservationModel, Transitions]:
-    """A model fitted to the world, and rows it has not seen."""
-    torch.manual_seed(0)
-    held_out = world(2000, torch.Generator().manual_seed(2))
-    model = ObservationModel(world_spec(held_out), hidden=64, rank=3)
-    model.joint.trunk.update_moments(held_out.now)
-    fit(model, lambda rows, _: model.loss(rows)[0], world, steps=steps, lr=lr)
-    return model, held_out
 
 
 def score(model: ObservationModel, rows: Transitions, p_ref: Tensor | None = None, transform: str = "raw") -> Tensor:
@@ -98,6 +65,15 @@ def test_company_is_not_credited_with_the_others_effect() -> None:
 def test_single_dims_of_a_xor_score_nothing() -> None:
     model, rows = fitted(xor)
     assert score(model, rows, transform="halflog").max() < 0.01
+    together = CategoricalKl(2, 2, hidden=16)
+    optimizer, g = torch.optim.Adam(together.parameters(), lr=1e-2), torch.Generator().manual_seed(3)
+    for _ in range(150):
+        drawn = xor(256, g)
+        optimizer.zero_grad()
+        together.fit_loss(drawn.next_obs[:, 0], F.one_hot(drawn.now.actions[:, 1], 2).float()).backward()
+        optimizer.step()
+    both = together.estimate(rows.next_obs[:, 0], torch.zeros(len(rows.intended), 2))
+    assert float(both) == pytest.approx(math.log(2), rel=0.02)
 
 
 def test_the_one_toggled_dim_ranks_first() -> None:

@@ -18,6 +18,7 @@ from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
 from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.types import EpisodeBatch
 
 SPEC = make_spec(6, 5, 8, 7)
 
@@ -26,19 +27,34 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def rollout(attack: type[Attack], threat: Threat, **options: float) -> EpisodeBatch:
+    """The same games of the same policy under an attack; it may learn from them."""
+    env = Lbf(num_envs=4, seed=1, task="Foraging-5x5-3p-1f-v3")
+    with seeded(0, "backbone"):
+        backbone = Vdn(env.spec)
+    with seeded(0, "attack"):
+        built = attack(env.spec, threat, **options)
+    collector = Collector(env, backbone, built, seed=5)
+    assert (built.optimizer() is None) == (built.loss(collector.collect(env_steps=0, explore=True)) is None)
+    return collector.collect(env_steps=0, explore=True)
+
+
+def same_games(one: EpisodeBatch, two: EpisodeBatch) -> bool:
+    names = ("obs", "obs_seen", "actions", "actions_taken", "reward", "mask")
+    return all(torch.equal(getattr(one, name), getattr(two, name)) for name in names)
+
+
 def test_k_zero_is_exactly_no_attack() -> None:
-    batches = []
-    for kind in (Attack, Ibal):
-        env = Lbf(num_envs=4, seed=1, task="Foraging-5x5-3p-1f-v3")
-        with seeded(0, "backbone"):
-            backbone = Vdn(env.spec)
-        attack = kind(env.spec, Threat(), **({"K": 0} if kind is Ibal else {}))
-        assert attack.optimizer() is None
-        batch = Collector(env, backbone, attack, seed=5).collect(env_steps=0, explore=True)
-        assert attack.loss(batch) is None
-        batches.append(batch)
-    for name in ("obs", "obs_seen", "actions", "actions_taken", "reward", "group", "mask"):
-        assert torch.equal(getattr(batches[0], name), getattr(batches[1], name))
+    none = rollout(Ibal, Threat(), K=0)
+    assert same_games(none, rollout(Attack, Threat()))
+    assert not none.group.any()
+
+
+def test_no_masked_dims_and_no_trigger_is_exactly_no_attack() -> None:
+    idle = rollout(Ibal, Threat(dims=0), K=1, p_floor=0.0, p_max_init=0.0, warmup_updates=0)
+    assert idle.group.any()
+    assert same_games(idle, rollout(Attack, Threat()))
+    assert not same_games(idle, rollout(Ibal, Threat(dims=0), K=1, p_floor=1.0, warmup_updates=0))
 
 
 def test_switched_off_surfaces_stay_untouched() -> None:
@@ -144,6 +160,7 @@ def batch_steps(batch):
         ({"strength": "maximal"}, "did you mean 'max'"),
         ({"score_mode": "tabel"}, "did you mean 'table'"),
         ({"score_transform": "log"}, "halflog"),
+        ({"observation_head": "hurdel"}, "did you mean 'hurdle'"),
         ({"p_ref": "softmax"}, "did you mean 'soft'"),
         ({"p_floor": 1.5}, "attack.p_floor must be between 0 and 1"),
         ({"p_floor": "half"}, "must be a probability"),

@@ -26,9 +26,14 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 100_000), st.booleans(), st.sampled_from(["raw", "halflog"]))
-def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(seed: int, symmetric: bool, transform: str) -> None:
-    attack = warm_ibal(K=3, coupling="joint", symmetric=symmetric, score_transform=transform)
+@given(
+    st.integers(0, 100_000), st.booleans(), st.sampled_from(["raw", "halflog"]), st.sampled_from(["gaussian", "hurdle"])
+)
+def test_masks_keep_to_l_dims_of_the_living_in_attacked_games(
+    seed: int, symmetric: bool, transform: str, head: str
+) -> None:
+    options = {"symmetric": symmetric, "score_transform": transform, "observation_head": head}
+    attack = warm_ibal(K=3, coupling="joint", **options)
     g = generator(seed)
     attack.reset(16, g)
     for step in range(3):
@@ -118,10 +123,10 @@ def test_ill_health_falls_back_to_random_dims_and_says_so_once(caplog: pytest.Lo
     attack.mask.model.joint.effects.v.data.mul_(50)  # effects that are wrong: worse than the null model
     batch = random_batch(attack.spec, 8)
     with caplog.at_level(logging.WARNING):
-        attack.mask.health.fill_(float("nan"))
+        attack.mask.health.explained.fill_(float("nan"))
         attack.observe(batch)
         attack.observe(batch)
-    assert float(attack.mask.health) < 0
+    assert float(attack.mask.health.explained) < 0
     assert [r for r in caplog.records if "random dims" in r.getMessage()].__len__() == 1
     attack.reset(16, generator())
     view = random_view(SPEC, 16, 0, step=1)

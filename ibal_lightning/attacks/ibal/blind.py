@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 
+from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
@@ -51,19 +50,12 @@ class BlindMask(nn.Module):
 
 
 def describes(spec: EnvSpec) -> Tensor:
-    """(N, O, N) 1 where a dim of an agent's observation describes another agent, read from ``obs_names``.
-
-    "ally 1: health" is agent i's first teammate: teammates stand in the order of the team with i left out.
+    """(N, O, N) 1 where a dim of an agent's observation describes another agent.
 
     Raises:
         ValueError: no dim names an ally.
     """
-    about = torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents)
-    for dim, name in enumerate(spec.obs_names):
-        found = re.match(r"ally (\d+):", name)
-        for agent in range(spec.n_agents) if found else ():
-            slot = int(found[1]) - 1 if found else 0
-            about[agent, dim, slot if slot < agent else slot + 1] = 1
+    about = described_agents(spec)
     if not about.any():
         raise ValueError(
             "attack.mask_rule=opposite needs observations that name allies ('ally 1: ...'); this game has none"

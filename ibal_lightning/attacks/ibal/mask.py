@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
+from ibal_lightning.estimators.health import Health
+from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
+HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class ObservationMask(nn.Module):
     """Scores every (agent, dim, source) and picks the top-L dims.
 
     Scores for o_{t+1} come from what is known at t ("step"), or from their running mean ("table"), which also serves
-    the first step, where nobody has acted yet. While the observation model explains nothing, dims are random, fixed
-    for the episode.
+    the first step, where nobody has acted yet. While the observation model explains no more than its null model or
+    chance, dims are random, fixed for the episode.
 
     Args:
         threat: gives L, the dims per agent and step, and what a hidden dim reads.
@@ -72,6 +75,7 @@ class ObservationMask(nn.Module):
         score_eps: dims at or below this score stay visible.
         score_every: steps between two looks at the scores; the choice of dims stands in between.
         hidden, rank: size of the observation model.
+        head: its form: "gaussian", or "hurdle" with flags and zeros as events of their own.
         lowest: the control: pick the L dims of lowest score above ``score_eps`` instead of the highest.
 
     Raises:
@@ -89,9 +93,11 @@ class ObservationMask(nn.Module):
         score_every: int = 4,
         hidden: int = 64,
         rank: int = 6,
+        head: str = "gaussian",
         lowest: bool = False,
     ) -> None:
         super().__init__()
+        check_choice("attack.observation_head", head, list(HEADS))
         check_choice("attack.score_mode", score_mode, ("step", "table"))
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
         check_range("attack.score_eps", score_eps, 0)
@@ -100,11 +106,10 @@ class ObservationMask(nn.Module):
         self.dims, self.lowest = threat.max_dims(spec), lowest
         self.reference, self.score_mode = reference, score_mode
         self.transform, self.score_eps, self.score_every = transform, score_eps, score_every
-        self.model = ObservationModel(spec, hidden=hidden, rank=rank)
+        self.model = HEADS[head](spec, hidden=hidden, rank=rank)
         self.table: Tensor
-        self.health: Tensor
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
-        self.register_buffer("health", torch.full((), float("nan")))
+        self.health = Health(spec)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
@@ -112,7 +117,7 @@ class ObservationMask(nn.Module):
         self.before = None
         self.chosen = torch.zeros(num_envs, *self.shape, dtype=torch.bool, device=generator.device)
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
-        self.rank = None if warm and not self.health <= 0 else rank + self.score_eps
+        self.rank = None if warm and self.health.good else rank + self.score_eps
 
     def choose(self, view: VictimView, games: Tensor, cut: Tensor, generator: torch.Generator) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
@@ -147,18 +152,13 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    @torch.no_grad()
-    def examine(self, rows: Transitions, warm: bool) -> None:
-        """Update the health from transitions that the model has not learnt from."""
-        gain = self.model.explained(rows)
-        was_ill = bool(self.health <= 0)
-        self.health.copy_(torch.where(self.health.isnan(), gain, SLOW * self.health + (1 - SLOW) * gain))
-        if warm and self.health <= 0 and not was_ill:
-            logging.getLogger(__name__).warning(
-                "the observation model explains nothing beyond its null model (%.2f nats held out): "
-                "IBAL masks random dims until it does",
-                float(self.health),
-            )
+    def examine(self, rows: Transitions, *, warm: bool, draw: int) -> None:
+        """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""
+        self.health.examine(self.model, rows, stream(draw, "health"), warm=warm)
+
+    def report(self) -> dict[str, float]:
+        """The health of the masks, to be logged."""
+        return self.health.report(self.model)
 
     @torch.no_grad()
     def tabulate(self, rows: Transitions) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibal_lightning.attacks.ibal.search import LIMIT, SEARCHES, coordinate_descent, enumerate_joint, joint_actions
+from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, WhatIf
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
 from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.transitions import Context, Transitions
-from ibal_lightning.functional.mutual_information import categorical_kl
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.types import EnvSpec
 
 SCORES = ("auto", "lagged", "klx", "kl", "pmi")
@@ -24,7 +27,7 @@ def resolve_score(score: str, persistent: bool) -> str:
 
 
 class ActionRewrite(nn.Module):
-    """Finds for each member of G1, the others' actions held, the legal action of least information.
+    """Finds for the members of G1 the legal actions of least information.
 
     Args:
         score: "lagged": how much the action changes what G2 does next. "klx": how far it moves the prediction of
@@ -34,7 +37,13 @@ class ActionRewrite(nn.Module):
         exclude_intended: never choose the intended action where there is another; None = for "klx" and "kl", whose
             minimum is usually the intended action itself.
         support_floor: leave out actions that the policy itself would choose less often than this ("klx", "kl", "pmi").
+        search: "independent" scores each member with the other actions held; "coordinate" goes on from there, two
+            sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
+            of them falls back to "coordinate", saying so once.
         hidden, rank: size of the lagged model.
+
+    Raises:
+        ValueError: an unknown search, or a floor that is no probability.
     """
 
     def __init__(
@@ -44,13 +53,16 @@ class ActionRewrite(nn.Module):
         max_size: int,
         exclude_intended: bool | None = None,
         support_floor: float = 0.0,
+        search: str = "independent",
         hidden: int = 64,
         rank: int = 6,
     ) -> None:
         super().__init__()
         check_range("attack.support_floor", support_floor, 0, 1)
-        self.score, self.support_floor = score, support_floor
+        check_choice("attack.search", search, SEARCHES)
+        self.score, self.support_floor, self.search = score, support_floor, search
         self.exclude_intended = score in ("klx", "kl") if exclude_intended is None else exclude_intended
+        self.said = False  # that there are too many joint actions
         self.model: LaggedInfluence | Reconstruction
         if score == "lagged":
             self.model = LaggedInfluence(spec, hidden=hidden, rank=rank)
@@ -77,46 +89,47 @@ class ActionRewrite(nn.Module):
             group: (M, N) i8.
             avail_actions: (M, N, A) bool.
         """
+        what_if = self._what_if(now, group, avail_actions)
+        candidates = self._candidates(what_if)
+        best = what_if.each().masked_fill(~candidates, float("inf")).argmin(-1)
+        best = torch.where(what_if.members, best, now.actions)
+        return best if self.search == "independent" else self._jointly(what_if, best, candidates)
+
+    def _what_if(self, now: Context, group: Tensor, avail_actions: Tensor) -> WhatIf:
         members, audience = (group == 1) & now.alive, (group == 2) & now.alive
         if isinstance(self.model, LaggedInfluence):
-            cost, candidates = self.model.influence(now, members, audience, avail_actions), avail_actions
-        else:
-            blind = self._blind(self.model, now, avail_actions)
-            cost = self._pattern_cost(self.model, now, members, audience, avail_actions, blind)
-            candidates = prefer(avail_actions, blind.exp() >= self.support_floor)
+            return NextActions(self.model, now, members, audience, avail_actions)
+        return PresentActions(self.model, self.score, now, members, audience, avail_actions)
+
+    def _candidates(self, what_if: WhatIf) -> Tensor:
+        """(M, N, A) bool the legal actions that may be chosen."""
+        candidates = what_if.avail
+        if isinstance(what_if, PresentActions) and self.support_floor > 0:
+            candidates = prefer(candidates, what_if.blind().exp() >= self.support_floor)
         if self.exclude_intended:
-            candidates = prefer(candidates, F.one_hot(now.actions, avail_actions.shape[-1]) == 0)
-        best = cost.masked_fill(~candidates, float("inf")).argmin(-1)
-        return torch.where(members, best, now.actions)
+            candidates = prefer(candidates, F.one_hot(what_if.now.actions, candidates.shape[-1]) == 0)
+        return candidates
 
-    def _pattern_cost(
-        self, model: Reconstruction, now: Context, members: Tensor, audience: Tensor, avail: Tensor, blind: Tensor
-    ) -> Tensor:
-        """(M, N, A) cost of each legal action of each member under the reconstruction model; 0 elsewhere."""
-        m, i, u = (avail & members[..., None]).nonzero(as_tuple=True)  # Q what-ifs: i plays u in moment m
-        code = model.encode(now.actions, members)[m] - model.token[i, now.actions[m, i]] + model.token[i, u]
-        log_r = model(code, now.alive[m], now.time[m], avail[m])  # (Q, N, A)
-        if self.score == "pmi":
-            value = log_r.gather(-1, now.actions[m][..., None])[..., 0]
-        elif self.score == "kl":
-            value = categorical_kl(log_r, blind[m])
-        else:
-            value = categorical_kl(log_r, log_mean_of(log_r, m * avail.shape[1] + i))
-        total = torch.zeros(avail.shape, device=avail.device)
-        return total.index_put((m, i, u), value.masked_fill(~audience[m], 0.0).sum(1))
+    def _jointly(self, what_if: WhatIf, start: Tensor, candidates: Tensor) -> Tensor:
+        """(M, N) i64 the joint search from the members' independent choices."""
+        cost, members = what_if.joint(), what_if.members
+        exact = self._enumerable(candidates, members)[:, None]
+        best = enumerate_joint(cost, start, candidates, members & exact) if exact.any() else start
+        return coordinate_descent(cost, best, candidates, members & ~exact)
 
-    @staticmethod
-    def _blind(model: Reconstruction, now: Context, avail: Tensor) -> Tensor:
-        """(M, N, A) log-probabilities of everyone's action when nobody is seen."""
-        nobody = torch.zeros_like(now.alive)
-        return model(model.encode(now.actions, nobody), now.alive, now.time, avail)
-
-
-def log_mean_of(log_p: Tensor, family: Tensor) -> Tensor:
-    """(Q, ...) log of the mean distribution of each row's family, for log-probabilities (Q, ...) and families (Q,)."""
-    _, index, size = family.unique(return_inverse=True, return_counts=True)
-    total = torch.zeros(len(size), *log_p.shape[1:], device=log_p.device).index_add(0, index, log_p.exp())
-    return (total / size.view(-1, *[1] * (log_p.ndim - 1))).log()[index]
+    def _enumerable(self, candidates: Tensor, members: Tensor) -> Tensor:
+        """(M,) bool the moments whose joint actions are all tried."""
+        if self.search != "enumerate":
+            return torch.zeros_like(members[:, 0])
+        few = joint_actions(candidates, members) <= LIMIT
+        if not (few.all() or self.said):
+            self.said = True
+            logging.getLogger(__name__).warning(
+                "attack.search=enumerate: some moments have more than %d joint actions; "
+                "these are searched by coordinate descent",
+                LIMIT,
+            )
+        return few
 
 
 def prefer(candidates: Tensor, wanted: Tensor) -> Tensor:

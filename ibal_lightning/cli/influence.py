@@ -1,0 +1,114 @@
+"""``influence``: how much the groups of a saved team influence each other, in nats."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from ibal_lightning.attack import Threat
+from ibal_lightning.attacks.ibal.groups import largest_group
+from ibal_lightning.attacks.ibal.influence import Influence, InfluenceModels
+from ibal_lightning.attacks.ibal.mask import Reference
+from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, take
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.cli.experiment import build_backbone, build_env
+from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.env import Env
+from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.functional.influence import clustered_mean
+from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.random import derive_seed, seeded, stream
+from ibal_lightning.rollout.collector import Collector
+
+TERMS = {
+    "total": "observation + action: cross-group influence",
+    "observation": "I(o'G1; aG2 | aG1, history), the larger of two bounds:",
+    "channel": "  under the observation model",
+    "decoded": "  by decoding actions",
+    "action": "I(aG1; aG2 | alive, time)",
+    "bound": "sum over agents, dims, sources of I(o'i_d; aj | ..)",
+    "redundancy": "observation - bound",
+}
+
+
+def run(cfg: DictConfig) -> float:
+    """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the total."""
+    for name in ("episodes", "updates", "moments", "num_envs", "threads"):
+        check_range(name, cfg[name], 1)
+    torch.set_num_threads(cfg.threads)
+    directory = RunDirectory.existing(cfg.run)
+    config = directory.config()
+    env = build_env(config, num_envs=min(cfg.num_envs, cfg.episodes), stream="influence")
+    directory.check_fingerprint(env.spec.fingerprint)
+    backbone = build_backbone(config, env.spec)
+    load_part(backbone, directory.checkpoint(), "backbone", directory.path)
+    K = largest_group(env.spec.n_agents, cfg.K)
+    check_range("K", K, 1)
+    drawn = play_drawn(env, backbone.eval(), cfg, K)
+    held_out = drawn.episode >= int(0.75 * (int(drawn.episode.max()) + 1))
+    learnt, seen = take(drawn, ~held_out), sample(take(drawn, held_out), cfg.moments, cfg.seed)
+    measured = fit_and_measure(learnt, seen, env, cfg, K)
+    generator = stream(cfg.seed, "influence null")
+    null = fit_and_measure(redrawn(learnt, generator), redrawn(seen, generator), env, cfg, K)
+    rows = summarise(measured, null, seen.episode)
+    text = json.dumps({"fingerprint": env.spec.fingerprint, "K": K, "moments": len(seen.p), "nats": rows}, indent=2)
+    write_then_rename(directory.path / "influence.json", lambda path: path.write_text(text + "\n"))
+    what = f"{env.spec.fingerprint}: k = {K} of {env.spec.n_agents}, {len(seen.p)} held-out steps"
+    Console().print(influence_table(rows, what))
+    return rows["total"]["mean"]
+
+
+def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
+    """Greedy games in which every few steps everybody's action is drawn from its reference distribution."""
+    reference = Reference("soft", cfg.eps_ref, cfg.t_ref)
+    probe = Probe(env.spec, Threat(), reference, every=cfg.every)
+    collector = Collector(env, backbone, probe, seed=derive_seed(cfg.seed, "influence"))
+    generator, parts, played = stream(cfg.seed, "influence groups"), [], 0
+    while played < cfg.episodes:
+        seed = None if played else derive_seed(cfg.seed, "influence games")
+        batch = collector.collect(env_steps=0, explore=False, seed=seed)
+        parts.append(probe.drawn(batch, K, generator))
+        played += len(batch)
+    return combine(parts)
+
+
+def sample(drawn: Drawn, moments: int, seed: int) -> Drawn:
+    """At most so many of the steps, at random."""
+    order = torch.randperm(len(drawn.p), generator=stream(seed, "influence moments"))
+    return take(drawn, order[:moments])
+
+
+def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: int) -> Influence:
+    """Fresh models, fitted and applied to other games."""
+    with seeded(cfg.seed, "influence models"):
+        models = InfluenceModels(env.spec, K=K)
+    models.fit(learnt, updates=cfg.updates, seed=cfg.seed)
+    return models.measure(seen, draws=cfg.draws, seed=cfg.seed)
+
+
+def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float]]:
+    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term."""
+    rows = {}
+    for name in TERMS:
+        mean, error = clustered_mean(getattr(measured, name), episode)
+        rows[name] = {"mean": mean, "standard_error": error, "null": float(getattr(null, name).mean())}
+    return rows
+
+
+def influence_table(rows: dict[str, dict[str, float]], title: str) -> Table:
+    """The terms for the terminal; what lies within two standard errors of the null is dim."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("term", "what", "nats", "+-", "null"):
+        text = name in ("term", "what")
+        table.add_column(name, justify="left" if text else "right", no_wrap=name != "what")
+    for name, row in rows.items():
+        cells = (f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
+        within = abs(row["mean"] - row["null"]) < 2 * row["standard_error"]
+        table.add_row(name, TERMS[name], *cells, style="dim" if within else None)
+    return table

@@ -1,0 +1,152 @@
+"""Whether an observation model's scores mean anything: held-out nats, chance, attribution (IBAL_STUDY 1 and 5.2)."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from ibal_lightning.estimators.observation_model import ObservationModel
+from ibal_lightning.estimators.transitions import Transitions
+from ibal_lightning.functional.mutual_information import uniform_legal
+from ibal_lightning.functional.null_band import NullBand, Redraw, nearest_rows, null_band, redraw_near
+from ibal_lightning.functional.obs_names import described_agents
+from ibal_lightning.types import EnvSpec
+
+SLOW = 0.9  # share of the old value in running figures
+NEIGHBOURS = 16  # moments of similar state that lend their actions
+DRAWS = 9  # redraws of each look: chance stays below the highest of them nine times in ten
+ATTRIBUTED_ROWS = 32  # moments whose scores are attributed at each look
+
+logger = logging.getLogger(__name__)
+
+
+class Health(nn.Module):
+    """Running health of an observation model, from transitions that it has not learnt from.
+
+    ``explained`` is the gain over the action-free null model, ``chance`` the gain that actions from other moments of
+    similar state would have reached, ``attribution`` the share of a pair's score in the dims that describe the source.
+    All are NaN until there is something to say.
+    """
+
+    def __init__(self, spec: EnvSpec) -> None:
+        super().__init__()
+        self.explained: Tensor
+        self.chance: Tensor
+        self.attribution: Tensor
+        self.about: Tensor
+        for name in ("explained", "chance", "attribution"):
+            self.register_buffer(name, torch.full((), float("nan")))
+        self.register_buffer("about", described_agents(spec), persistent=False)
+        self.distrusted = False  # whether the last word in the log was a warning
+
+    @property
+    def good(self) -> bool:
+        """Whether the model explains more than its null and more than chance does; True before the first look."""
+        return not (self.explained <= 0 or self.explained <= self.chance)
+
+    @torch.no_grad()
+    def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator, *, warm: bool) -> None:
+        """Move the running figures towards those of these transitions; a warm model's failure is logged, once."""
+
+        gains, present = model.gains(rows), rows.seen.sum(0) / rows.seen.sum().clamp(min=1)
+
+        def explained(actions: Tensor) -> Tensor:
+            return gains(actions) @ present
+
+        chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1).high
+        p_ref = uniform_legal(rows.avail_actions[:ATTRIBUTED_ROWS])
+        score = model.score(rows.now.head(ATTRIBUTED_ROWS), p_ref).mean(0)
+        for name, value in (
+            ("explained", explained(rows.now.actions)),
+            ("chance", chance),
+            ("attribution", attribution(score, self.about)),
+        ):
+            old = getattr(self, name)
+            fresh = torch.where(old.isnan(), value, SLOW * old + (1 - SLOW) * value)
+            old.copy_(torch.where(value.isnan(), old, fresh))
+        if warm:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self.good and not self.distrusted:
+            logger.warning(
+                "the observation model explains nothing (%.3f nats held out beyond its null model, %.3f by chance): "
+                "IBAL masks random dims until it does",
+                float(self.explained),
+                float(self.chance),
+            )
+        elif self.good and self.distrusted:
+            logger.warning(
+                "the observation model explains %.3f nats: IBAL's masks are guided again", float(self.explained)
+            )
+        self.distrusted = not self.good
+
+    def report(self, model: ObservationModel) -> dict[str, float]:
+        """The figures to log; those of attribution only where the observations' names say who is who."""
+        numbers = {"explained_nats": float(self.explained), "chance_nats": float(self.chance)}
+        if self.about.any():
+            numbers |= {
+                "attribution_share": float(self.attribution),
+                "attribution_chance": float(chance_share(self.about, model.varies)),
+            }
+        return numbers
+
+
+def attribution(score: Tensor, about: Tensor) -> Tensor:
+    """() share of an ordered pair's score in the dims that describe its source, mean over pairs that have a score.
+
+    Args:
+        score: (N, O, N) of agent, dim, source.
+        about: (N, O, N) 1 where the dim describes the source, else 0.
+    """
+    total = score.sum(1)
+    share = (score * about).sum(1) / total
+    return share[(total > 0) & about.any(1)].mean()
+
+
+def chance_share(about: Tensor, varies: Tensor) -> Tensor:
+    """() the attribution of scores that know nothing: the share of the varying dims (O,) that describe the source."""
+    described = (about * varies[:, None]).sum(1)
+    return described[about.any(1)].mean() / varies.sum()
+
+
+def strata(rows: Transitions) -> Redraw:
+    """Redraws every agent's action from a moment of similar state in which it also lived, each on its own."""
+    state = rows.now.state
+    state = (state - state.mean(0)) / state.std(0).clamp(min=1e-6)
+    alive = rows.now.alive
+    by_agent = [
+        redraw_near(rows.now.actions[:, j], nearest_rows(state, NEIGHBOURS, alive[:, j] & alive[:, j, None]))
+        for j in range(alive.shape[1])
+    ]
+    return lambda generator: torch.stack([redraw(generator) for redraw in by_agent], 1)
+
+
+def pair_bands(
+    model: ObservationModel,
+    rows: Transitions,
+    redraw: Redraw,
+    generator: torch.Generator,
+    *,
+    draws: int = 99,
+    level: float = 0.05,
+) -> tuple[Tensor, NullBand]:
+    """What each source's action explains of each agent's next observation, and what it would by chance.
+
+    Args:
+        redraw: joint actions (M, N) under the null, such as ``strata(rows)`` or ``redraw_from(policy)``.
+
+    Returns:
+        (N, N) nats per step over the null model, agent first, and the band (N, N) under redrawn actions of the source
+        alone, the others' held.
+    """
+    real, n = rows.now.actions, rows.now.actions.shape[1]
+
+    gains = model.gains(rows)
+
+    def with_redrawn(actions: Tensor) -> Tensor:
+        return torch.stack([gains(torch.where(torch.arange(n) == j, actions, real)) for j in range(n)], 1)
+
+    return with_redrawn(real), null_band(with_redrawn, redraw, generator, draws=draws, level=level)
