@@ -101,7 +101,9 @@ class InducedDecPOMDP(L.LightningDataModule):
         attack_updates = (
             self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
         )
-        return Experience(fresh, batches, self._draw("attack", attack_updates, self.attack_window))
+        # One draw serves all of the attack's updates: its losses pick steps of their own from it.
+        drawn = self._draw("attack", min(attack_updates, 1), self.attack_window)
+        return Experience(fresh, batches, (batch for batch in drawn for _ in range(attack_updates)))
 
     def _updates(self, who: str, per_episode: float, episodes: int) -> int:
         """Whole updates that the finished episodes pay for; the fraction is kept."""
