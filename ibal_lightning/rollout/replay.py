@@ -62,8 +62,8 @@ class Replay:
     def take(self, rows: Tensor) -> EpisodeBatch:
         """The episodes of these rows (B,), trimmed to the longest."""
         steps = max(int(self.data["mask"][rows].sum(1).max()), 1)
-        fields: dict[str, Any] = {name: self.data[name][:, :steps][rows] for name in _STEP_FIELDS}
-        fields |= {name: self.data[name][:, : steps + 1][rows] for name in _SLOT_FIELDS}
+        fields: dict[str, Any] = {name: self._taken(name, rows, steps) for name in _STEP_FIELDS}
+        fields |= {name: self._taken(name, rows, steps + 1) for name in _SLOT_FIELDS}
         fields["actions"], fields["actions_taken"] = fields["actions"].long(), fields["actions_taken"].long()
         return EpisodeBatch(
             **fields,
@@ -74,10 +74,14 @@ class Replay:
 
     def _seen(self, rows: Tensor, steps: int, obs: Tensor) -> Tensor:
         if self.surface == "mask":
-            return torch.where(self.data["obs_masked"][:, : steps + 1][rows], self.fill, obs)
+            return torch.where(self._taken("obs_masked", rows, steps + 1), self.fill, obs)
         if self.surface == "noise":
-            return self.data["obs_seen"][:, : steps + 1][rows]
+            return self._taken("obs_seen", rows, steps + 1)
         return obs
+
+    def _taken(self, name: str, rows: Tensor, length: int) -> Tensor:
+        """(B, length, ...) the beginning of a field of these episodes; ``index_select`` copies whole rows at once."""
+        return self.data[name][:, :length].index_select(0, rows)
 
     def state_dict(self) -> Mapping[str, Any]:
         """The stored episodes and the cursor."""

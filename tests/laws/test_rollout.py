@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.random_mask import RandomMask
 from ibal_lightning.attacks.random_obs import RandomObs
 from ibal_lightning.backbones.q_learner import Vdn
@@ -169,6 +170,18 @@ def test_updates_per_episode_do_not_depend_on_the_number_of_games() -> None:
         )
         counts.append(sum(len(list(data.collect().batches)) for _ in range(16 // num_envs)))
     assert counts == [6, 6]
+
+
+def test_one_draw_of_episodes_serves_all_updates_of_an_attack() -> None:
+    env = Lbf(num_envs=8, seed=1, task=TASK)
+    attack = Ibal(env.spec, Threat(), K=1)
+    data = InducedDecPOMDP(
+        env, Vdn(env.spec), attack, seed=0, batch_episodes=4, updates_per_episode=0, attack_updates_per_episode=0.375
+    )
+    first, second = [list(data.collect().attack_batches) for _ in range(2)]
+    assert [len(first), len(second)] == [3, 3]
+    assert all(batch is first[0] for batch in first)
+    assert second[0] is not first[0]
 
 
 @pytest.mark.parametrize("attack", [Attack, RandomMask, RandomObs])
