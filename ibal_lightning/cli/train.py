@@ -40,6 +40,7 @@ from ibal_lightning.training.callbacks import (
 from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
 from ibal_lightning.training.progress import EnvStepProgress
+from ibal_lightning.training.time_split import TimeSplit
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +136,12 @@ def _fit(
     checkpoint = Checkpoint(
         directory.checkpoints, interval=options.checkpoint_interval, keep_replay=options.keep_replay
     )
-    test = _test(config, data)
-    metrics = Metrics(interval=options.log_interval)
-    budget = Budget(options.env_steps, checkpoint)
+    split = TimeSplit()
+    test = _test(config, data, split)
+    metrics = Metrics(split, interval=options.log_interval)
+    budget = Budget(options.env_steps, test, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint])
+    trainer = _trainer(config, directory.path, loggers, [test, metrics, progress, budget, checkpoint, split])
     if data.env_steps < options.env_steps:
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -152,12 +154,20 @@ def _fit(
         raise KeyboardInterrupt
 
 
-def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
+def _test(config: DictConfig, data: InducedDecPOMDP, split: TimeSplit) -> PeriodicTest:
     options = config.training
     env = build_env(config, num_envs=min(options.test_episodes, options.num_envs), stream="test")
     natural = Attack(env.spec, Threat())
     collector = Collector(env, data.backbone, natural, seed=config.seed)
-    return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
+    return PeriodicTest(
+        collector,
+        split,
+        interval=options.test_interval,
+        episodes=options.test_episodes,
+        seed=config.seed,
+        stop_metric=options.stop_metric,
+        stop_at=options.stop_at,
+    )
 
 
 def _trainer(config: DictConfig, folder: Path, loggers: list[Logger], callbacks: list[L.Callback]) -> L.Trainer:
