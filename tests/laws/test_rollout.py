@@ -190,8 +190,8 @@ class Crashing(Lbf):
 
     def step(self, actions: Tensor) -> Timestep:
         now = super().step(actions)
-        crash = (torch.arange(self.num_envs) == 2) & (self.games[2].current_step >= 3)
-        self._truncated[crash.numpy()] = True
+        crash = (torch.arange(self.num_envs) == 2) & (self.games.games[2].current_step >= 3)
+        self.games.shown.truncated[crash.numpy()] = True
         return dataclasses.replace(now, info={**now.info, "dropped": crash.float()})
 
 
