@@ -28,7 +28,7 @@ from ibal_lightning.cli.experiment import (
 from ibal_lightning.cli.run_directory import RunDirectory, load_part
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
@@ -38,6 +38,7 @@ from ibal_lightning.training.callbacks import (
     replay_file,
 )
 from ibal_lightning.training.data import InducedDecPOMDP
+from ibal_lightning.training.metrics import NAMES
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
 from ibal_lightning.training.progress import EnvStepProgress
 from ibal_lightning.training.time_split import TimeSplit
@@ -83,6 +84,9 @@ def _check(config: DictConfig) -> None:
         check_range(f"training.{name}", config.training[name], 0)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
+    check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
+    if config.training.stop_at is not None and not config.training.test_interval:
+        raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
 
 
 def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:

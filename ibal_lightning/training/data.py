@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ibal_lightning.functional.random import stream
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.rollout.replay import Replay, episode_bytes
 from ibal_lightning.types import EpisodeBatch
+
+logger = logging.getLogger(__name__)
 
 ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
 
@@ -151,12 +154,13 @@ class _Stream(IterableDataset[Experience]):
 
 
 def check_memory(env: Env, attack: Attack, capacity: int) -> None:
-    """Refuse a replay that does not fit before it is allocated.
+    """Say how much memory a replay will take, and refuse one that does not fit, before it is allocated.
 
     Raises:
         ValueError: names the size needed, the memory there is, and two ways out.
     """
     need = capacity * episode_bytes(env.spec, attack)
+    logger.info("The replay takes %.2f GB for %s episodes.", need / 1e9, f"{capacity:,}")
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
