@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-SHORT, LONG = 6_000, 26_000
+import torch
+
+SHORT, LONG = 2_000, 8_000
 NO_TESTS = 100_000_000
 
 
@@ -26,26 +28,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epymarl-rnn", action="store_true", help="give EPyMARL its recurrent agents too")
 
 
-def theirs(args: argparse.Namespace, env_steps: int) -> float:
-    """CPU seconds of EPyMARL for ``env_steps``."""
+def theirs(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
+    """Env steps (short of one episode exact) and CPU seconds of EPyMARL with this budget."""
     settings = {
         **{"env_args.key": f"lbforaging:{args.map}", "env_args.time_limit": 50, "t_max": env_steps},
         **{"test_interval": NO_TESTS, "test_nepisode": 1, "use_cuda": False, "use_rnn": args.epymarl_rnn},
         **{"log_interval": NO_TESTS, "runner_log_interval": NO_TESTS, "learner_log_interval": NO_TESTS},
     }
     command = [args.epymarl_python, "src/main.py", "--config=qmix", "--env-config=gymma", "with"]
-    return cpu_seconds([*command, *(f"{name}={value}" for name, value in settings.items())], args.epymarl)
+    return env_steps, cpu_seconds([*command, *(f"{name}={value}" for name, value in settings.items())], args.epymarl)
 
 
-def ours(args: argparse.Namespace, env_steps: int) -> float:
-    """CPU seconds of our train command for ``env_steps``."""
+def ours(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
+    """Env steps and CPU seconds of our train command with this budget: it ends with a whole rollout of all games."""
     with tempfile.TemporaryDirectory() as folder:
         words = [
             *("env=lbf", f"env.task={args.map}", "method=vanilla", "logger=csv", f"hydra.run.dir={folder}/run"),
             *("training.updates_per_episode=1", f"training.env_steps={env_steps}", "training.test_interval=0"),
             *("training.checkpoint_interval=0", "evaluation.attacks=[natural]", "evaluation.episodes=1"),
         ]
-        return cpu_seconds([sys.executable, "-m", "ibal_lightning", *words, *args.overrides], Path.cwd())
+        seconds = cpu_seconds([sys.executable, "-m", "ibal_lightning", *words, *args.overrides], Path.cwd())
+        checkpoint = torch.load(Path(folder, "run/checkpoints/last.ckpt"), weights_only=True)
+        return checkpoint["InducedDecPOMDP"]["env_steps"], seconds
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
@@ -63,6 +67,7 @@ def compare(args: argparse.Namespace) -> None:
     """Print both rates and their ratio."""
     speed = {}
     for name, side in (("EPyMARL", theirs), ("ours", ours)):
-        speed[name] = (LONG - SHORT) / (side(args, LONG) - side(args, SHORT))
+        (steps, seconds), (more_steps, more_seconds) = side(args, SHORT), side(args, LONG)
+        speed[name] = (more_steps - steps) / (more_seconds - seconds)
         print(f"{name:<8}{speed[name]:>9,.0f} env steps per CPU second", flush=True)
     print(f"ours over EPyMARL: {speed['ours'] / speed['EPyMARL']:.1f} times")
