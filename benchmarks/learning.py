@@ -48,7 +48,7 @@ def words(args: argparse.Namespace, seed: int, folder: Path) -> list[str]:
     return [
         *(*game, f"backbone={args.backbone}", "method=vanilla", f"seed={seed}", "logger=csv"),
         *(f"training.env_steps={args.env_steps}", f"training.test_interval={args.test_interval}", *stop),
-        *("training.log_interval=20000", "training.checkpoint_interval=0"),
+        "training.checkpoint_interval=0",
         *("evaluation.attacks=[natural]", "evaluation.episodes=128", f"hydra.run.dir={folder}", *args.overrides),
     ]
 
