@@ -23,6 +23,8 @@ class Training:
     attack_window: int = MISSING  # the attack learns from this many newest episodes
     test_interval: int = MISSING  # env steps between greedy tests
     test_episodes: int = MISSING  # games of one test
+    stop_metric: str = MISSING  # what `stop_at` is held against: test_battle_won_mean or test_return_mean
+    stop_at: float | None = MISSING  # end the training at the first test that reaches it
     log_interval: int = MISSING  # env steps between logged rows
     checkpoint_interval: int = MISSING  # env steps between checkpoints
     keep_replay: bool = MISSING  # keep a finished run's replay, to resume it with a larger budget

@@ -31,7 +31,7 @@ from ibal_lightning.cli.experiment import (
 from ibal_lightning.cli.run_directory import RunDirectory, load_part, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
@@ -41,8 +41,10 @@ from ibal_lightning.training.callbacks import (
     replay_file,
 )
 from ibal_lightning.training.data import InducedDecPOMDP
+from ibal_lightning.training.metrics import NAMES
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
 from ibal_lightning.training.progress import EnvStepProgress
+from ibal_lightning.training.time_split import TimeSplit
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,9 @@ def _check(config: DictConfig) -> None:
         check_range(f"training.{name}", config.training[name], 0)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
+    check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
+    if config.training.stop_at is not None and not config.training.test_interval:
+        raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
 
 
 def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
@@ -145,11 +150,12 @@ def _fit(
     checkpoint = Checkpoint(
         directory.checkpoints, interval=options.checkpoint_interval, keep_replay=options.keep_replay
     )
-    test = _test(config, data)
-    metrics = Metrics(interval=options.log_interval)
-    budget = Budget(options.env_steps, checkpoint)
+    split = TimeSplit()
+    test = _test(config, data, split)
+    metrics = Metrics(split, interval=options.log_interval)
+    budget = Budget(options.env_steps, test, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    callbacks = [test, metrics, progress, budget, checkpoint]
+    callbacks = [test, metrics, progress, budget, checkpoint, split]
     trainer = _trainer(config, data.collector.device, directory.path, loggers, callbacks)
     if data.env_steps < options.env_steps:
         try:
@@ -163,12 +169,20 @@ def _fit(
         raise KeyboardInterrupt
 
 
-def _test(config: DictConfig, data: InducedDecPOMDP) -> PeriodicTest:
+def _test(config: DictConfig, data: InducedDecPOMDP, split: TimeSplit) -> PeriodicTest:
     options = config.training
     env = build_env(config, num_envs=min(options.test_episodes, options.num_envs), stream="test")
     natural = Attack(env.spec, Threat())
     collector = Collector(env, data.backbone, natural, seed=config.seed, device=data.collector.device)
-    return PeriodicTest(collector, interval=options.test_interval, episodes=options.test_episodes, seed=config.seed)
+    return PeriodicTest(
+        collector,
+        split,
+        interval=options.test_interval,
+        episodes=options.test_episodes,
+        seed=config.seed,
+        stop_metric=options.stop_metric,
+        stop_at=options.stop_at,
+    )
 
 
 def _trainer(

@@ -1,4 +1,4 @@
-"""Environments in processes of their own: one PyMARL-style game a process, watched, replaced when it dies.
+"""Environments in processes of their own, watched, replaced when they die; by default one PyMARL-style game a process.
 
 Serves any object with ``reset``, ``step``, ``get_obs``, ``get_state``, ``get_avail_actions`` and ``get_env_info`` of
 PyMARL's MultiAgentEnv. Genuine StarCraft II environments need this: ``smac`` and ``smacv2`` cannot share a process, and
@@ -33,11 +33,14 @@ class Shown(NamedTuple):
     info: Mapping[str, Any] = {}
 
 
+Answer = Callable[[Any, Any], Any]  # (environment, request) -> reply
+
+
 class WorkerDied(RuntimeError):
     """The process of a game is gone, hangs, or its environment raised an error."""
 
 
-def serve(pipe: Connection, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+def serve(pipe: Connection, make: Callable[..., Any], options: Mapping[str, Any], answer: Answer) -> None:
     """The worker's life: build the environment, answer until told to stop or the parent is gone."""
     if hasattr(os, "setsid"):
         os.setsid()  # a group of its own, so that the game it starts can be ended with it
@@ -63,7 +66,7 @@ def stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def answer(env: Any, request: Any) -> Shown:
+def answer_pymarl(env: Any, request: Any) -> Shown:
     """Reset (request "reset") or step (request: list of actions), then look in PyMARL's order: state, mask, obs."""
     if isinstance(request, str):
         env.reset()
@@ -87,11 +90,19 @@ class Worker:
     Args:
         make: module-level function that builds the environment in the new process.
         options: its keyword arguments; they must be picklable.
+        answer: module-level function that carries out a request; by default those of one PyMARL-style game.
         timeout_s: how long an answer may take, in seconds, before the process counts as hung.
     """
 
-    def __init__(self, make: Callable[..., Any], options: Mapping[str, Any], *, timeout_s: float = 120.0) -> None:
-        self.make, self.options, self.timeout_s = make, options, timeout_s
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        options: Mapping[str, Any],
+        *,
+        answer: Answer = answer_pymarl,
+        timeout_s: float = 120.0,
+    ) -> None:
+        self.make, self.options, self.answer, self.timeout_s = make, options, answer, timeout_s
         self.starts = 0
         self.start()
 
@@ -101,7 +112,7 @@ class Worker:
             self.kill()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, self.make, self.options), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, self.make, self.options, self.answer), daemon=True)
         self.process.start()
         theirs.close()
         self.env_info: Mapping[str, Any] | None = None
@@ -115,15 +126,15 @@ class Worker:
         return self.env_info
 
     def ask(self, request: Any) -> None:
-        """Send "reset" or a list of actions."""
+        """Send a request: of a PyMARL-style game "reset" or a list of actions."""
         self.get_ready()
         try:
             self.pipe.send(request)
         except OSError as error:
             raise self._died(f"process {self.process.pid} is gone ({self._cause()})") from error
 
-    def receive(self) -> Shown:
-        """The answer to the last request."""
+    def receive(self) -> Any:
+        """The answer to the last request: a ``Shown`` of a PyMARL-style game."""
         return self._next(self.timeout_s)
 
     def _next(self, patience_s: float) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +16,7 @@ from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
 from ibal_lightning.training.metrics import EpisodeMetrics
 from ibal_lightning.training.module import RobustLearner
+from ibal_lightning.training.time_split import TimeSplit
 
 
 def crossed(before: int, now: int, interval: int) -> bool:
@@ -53,24 +53,38 @@ class AfterRollout(L.Callback):
 class PeriodicTest(AfterRollout):
     """Greedy natural play every ``interval`` env steps, on seeds that training never uses.
 
-    Metric names are PyMARL's: ``test_battle_won_mean``, ``test_return_mean``, ``test_ep_length_mean``.
+    Metric names are PyMARL's: ``test_battle_won_mean``, ``test_return_mean``, ``test_ep_length_mean``. ``reached``
+    tells that ``stop_metric``, one of these, was at least ``stop_at`` in the last test.
     """
 
-    def __init__(self, collector: Collector, *, interval: int, episodes: int, seed: int) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        split: TimeSplit,
+        *,
+        interval: int,
+        episodes: int,
+        seed: int,
+        stop_metric: str = "test_battle_won_mean",
+        stop_at: float | None = None,
+    ) -> None:
         super().__init__()
-        self.collector, self.interval, self.episodes, self.seed = collector, interval, episodes, seed
+        self.collector, self.split = collector, split
+        self.interval, self.episodes, self.seed = interval, episodes, seed
         self.metrics = EpisodeMetrics("test_")
+        self.stop_metric, self.stop_at = stop_metric, stop_at
         self.win_rate: float | None = None
-        self.seconds = 0.0
+        self.reached = False
 
     def after_rollout(
         self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
     ) -> None:
         """Test when the interval has passed."""
         if crossed(before, data.env_steps, self.interval):
-            start = time.perf_counter()
-            log(trainer, self.test(data.env_steps), data.env_steps)
-            self.seconds += time.perf_counter() - start
+            with self.split.testing():
+                values = self.test(data.env_steps)
+            self.reached = self.stop_at is not None and values[self.stop_metric] >= self.stop_at
+            log(trainer, {**values, **self.split.elapsed()}, data.env_steps)
 
     def test(self, env_steps: int) -> dict[str, float]:
         """Play at least ``episodes`` games; the games depend on the seed and env_steps only."""
@@ -86,9 +100,9 @@ class PeriodicTest(AfterRollout):
 class Metrics(AfterRollout):
     """Logs training means every ``interval`` env steps, under PyMARL's names, to every logger."""
 
-    def __init__(self, *, interval: int, window: int = 4) -> None:
+    def __init__(self, split: TimeSplit, *, interval: int, window: int = 4) -> None:
         super().__init__()
-        self.interval = interval
+        self.split, self.interval = split, interval
         self.metrics = EpisodeMetrics(window=window)
 
     def after_rollout(
@@ -102,8 +116,6 @@ class Metrics(AfterRollout):
     def _row(self, module: RobustLearner, data: InducedDecPOMDP, batch: Experience) -> dict[str, float]:
         status = {f"attack/{name}": value for name, value in data.attack.status().items()}
         steps = (batch.fresh.mask[..., None] & batch.fresh.alive[:, :-1]).sum().clamp(min=1)
-        seconds = {**data.collector.seconds, **module.seconds}
-        total = sum(seconds.values())
         return {
             **self.metrics.floats(),
             "epsilon": data.backbone.exploration(data.env_steps),
@@ -112,7 +124,7 @@ class Metrics(AfterRollout):
             "attack/actions_changed_frac": float(batch.fresh.attacked.sum() / steps),
             **status,
             **module.drain(),
-            **{f"time/{name}_frac": value / total for name, value in seconds.items()},
+            **{f"time/{name}_frac": value for name, value in self.split.fractions(data, module).items()},
         }
 
 
@@ -150,11 +162,14 @@ class Checkpoint(AfterRollout):
 
 
 class Budget(AfterRollout):
-    """Stops at ``env_steps``, or after the rollout in which Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
+    """Stops at ``env_steps``, at a test that reached what was asked for, or on Ctrl-C or SIGTERM after the rollout.
 
-    def __init__(self, env_steps: int, checkpoint: Checkpoint) -> None:
+    A second Ctrl-C stops at once.
+    """
+
+    def __init__(self, env_steps: int, test: PeriodicTest, checkpoint: Checkpoint) -> None:
         super().__init__()
-        self.env_steps, self.checkpoint = env_steps, checkpoint
+        self.env_steps, self.test, self.checkpoint = env_steps, test, checkpoint
         self.interrupted = False
         self._handlers: dict[int, Any] = {}
 
@@ -178,7 +193,7 @@ class Budget(AfterRollout):
         self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
     ) -> None:
         """Stop when the budget is spent or somebody asked for it."""
-        self.checkpoint.finished = data.env_steps >= self.env_steps
+        self.checkpoint.finished = self.test.reached or data.env_steps >= self.env_steps
         trainer.should_stop = self.checkpoint.finished or self.interrupted
 
 

@@ -7,6 +7,8 @@ from torchmetrics.wrappers import Running
 
 from ibal_lightning.types import EpisodeBatch
 
+NAMES = ("battle_won_mean", "return_mean", "ep_length_mean")
+
 
 class EpisodeMetrics(MetricCollection):
     """``battle_won_mean`` (fraction), ``return_mean`` and ``ep_length_mean`` (env steps) of finished episodes.
@@ -20,8 +22,7 @@ class EpisodeMetrics(MetricCollection):
         def mean() -> Metric:
             return MeanMetric() if window is None else Running(MeanMetric(), window=window)
 
-        names = ("battle_won_mean", "return_mean", "ep_length_mean")
-        super().__init__({name: mean() for name in names}, prefix=prefix, compute_groups=False)
+        super().__init__({name: mean() for name in NAMES}, prefix=prefix, compute_groups=False)
 
     def add(self, batch: EpisodeBatch) -> None:
         """Take in the episodes of a batch."""

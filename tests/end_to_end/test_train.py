@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,17 @@ def test_the_same_command_gives_the_same_numbers(ibal_run: Path, tmp_path: Path)
     assert pl.read_parquet(ibal_run / "results.parquet")[columns].equals(
         pl.read_parquet(again / "results.parquet")[columns]
     )
+
+
+def test_training_stops_at_the_first_test_that_reaches_what_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tmp_path / "run", "method=vanilla", "training.stop_metric=test_ep_length_mean", "training.stop_at=1")
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert 250 <= state["InducedDecPOMDP"]["env_steps"] < 600
+    assert re.search(r"trained for \d+ s: .*\w+ \d+ %, ", capsys.readouterr().err)
+    tests = pl.read_csv(run / "csv/metrics.csv", infer_schema_length=None).drop_nulls("time/cpu_s")
+    assert len(tests) == 1
 
 
 def test_no_group_is_vanilla_bit_for_bit(tmp_path: Path) -> None:

@@ -192,6 +192,15 @@ def test_the_announced_size_of_a_replay_is_what_it_takes(attack: type[Attack]) -
     assert 7 * episode_bytes(collector.env.spec, collector.attack) == taken
 
 
+def test_the_size_of_a_replay_is_said_before_it_is_allocated(caplog: pytest.LogCaptureFixture) -> None:
+    env = Lbf(num_envs=1, task=TASK)
+    attack = Attack(env.spec, Threat())
+    with caplog.at_level("INFO"):
+        InducedDecPOMDP(env, Vdn(env.spec), attack, seed=0, replay_episodes=2000)
+    size = 2000 * episode_bytes(env.spec, attack) / 1e9
+    assert caplog.messages == [f"The replay takes {size:.2f} GB for 2,000 episodes."]
+
+
 def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
@@ -203,8 +212,8 @@ class Crashing(Lbf):
 
     def step(self, actions: Tensor) -> Timestep:
         now = super().step(actions)
-        crash = (torch.arange(self.num_envs) == 2) & (self.games[2].current_step >= 3)
-        self._truncated[crash.numpy()] = True
+        crash = (torch.arange(self.num_envs) == 2) & (self.games.games[2].current_step >= 3)
+        self.games.shown.truncated[crash.numpy()] = True
         return dataclasses.replace(now, info={**now.info, "dropped": crash.float()})
 
 

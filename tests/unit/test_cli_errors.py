@@ -24,6 +24,8 @@ MISTAKES = [
     ("env=lbf training.env_steps=abc", ["training.env_steps=abc", "whole number"]),
     ("env=lbf training.env_steps=-5", ["training.env_steps must be >= 1, got -5"]),
     ("env=lbf training.updates_per_episode=-1", ["training.updates_per_episode must be >= 0"]),
+    ("env=lbf training.stop_metric=test_won", ["training.stop_metric must be one of", "'test_battle_won_mean'"]),
+    ("env=lbf training.stop_at=1 training.test_interval=0", ["training.stop_at=1.0 needs tests", "test_interval"]),
     ("env=lbf evaluation.episodes=0", ["evaluation.episodes must be >= 1"]),
     ("env=lbf training.keep_replay=3.5", ["training.keep_replay=3.5", "true or false"]),
     ("env=lbf evaluation.attacks=natural", ["evaluation.attacks=natural", "expected a list"]),

@@ -1,0 +1,73 @@
+"""EPyMARL beside ours: env steps per CPU second of QMIX on one LBF task, 32 episodes an update, one update an episode.
+
+Each side trains twice, with a short and a long budget; the rate is of the steps and the CPU seconds between, so that
+start-up does not count. Neither tests meanwhile. Networks are each side's default (EPyMARL: without recurrence unless
+``--epymarl-rnn``; ours: GRU).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+SHORT, LONG = 2_000, 8_000
+NO_TESTS = 100_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this comparison."""
+    parser.add_argument("--epymarl", type=Path, help="a checkout of EPyMARL")
+    parser.add_argument("--epymarl-python", default=sys.executable, help="the interpreter that has its requirements")
+    parser.add_argument("--epymarl-rnn", action="store_true", help="give EPyMARL its recurrent agents too")
+
+
+def theirs(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
+    """Env steps (short of one episode exact) and CPU seconds of EPyMARL with this budget."""
+    settings = {
+        **{"env_args.key": f"lbforaging:{args.map}", "env_args.time_limit": 50, "t_max": env_steps},
+        **{"test_interval": NO_TESTS, "test_nepisode": 1, "use_cuda": False, "use_rnn": args.epymarl_rnn},
+        **{"log_interval": NO_TESTS, "runner_log_interval": NO_TESTS, "learner_log_interval": NO_TESTS},
+    }
+    command = [args.epymarl_python, "src/main.py", "--config=qmix", "--env-config=gymma", "with"]
+    return env_steps, cpu_seconds([*command, *(f"{name}={value}" for name, value in settings.items())], args.epymarl)
+
+
+def ours(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
+    """Env steps and CPU seconds of our train command with this budget: it ends with a whole rollout of all games."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [
+            *("env=lbf", f"env.task={args.map}", "method=vanilla", "logger=csv", f"hydra.run.dir={folder}/run"),
+            *("training.updates_per_episode=1", f"training.env_steps={env_steps}", "training.test_interval=0"),
+            *("training.checkpoint_interval=0", "evaluation.attacks=[natural]", "evaluation.episodes=1"),
+        ]
+        seconds = cpu_seconds([sys.executable, "-m", "ibal_lightning", *words, *args.overrides], Path.cwd())
+        checkpoint = torch.load(Path(folder, "run/checkpoints/last.ckpt"), weights_only=True)
+        return checkpoint["InducedDecPOMDP"]["env_steps"], seconds
+
+
+def cpu_seconds(command: list[str], folder: Path) -> float:
+    """User and system seconds of a process and its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Print both rates and their ratio."""
+    speed = {}
+    for name, side in (("EPyMARL", theirs), ("ours", ours)):
+        (steps, seconds), (more_steps, more_seconds) = side(args, SHORT), side(args, LONG)
+        speed[name] = (more_steps - steps) / (more_seconds - seconds)
+        print(f"{name:<8}{speed[name]:>9,.0f} env steps per CPU second", flush=True)
+    print(f"ours over EPyMARL: {speed['ours'] / speed['EPyMARL']:.1f} times")
