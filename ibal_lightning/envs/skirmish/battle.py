@@ -62,6 +62,7 @@ FIGHTER = np.dtype(
         ("backswing", np.float32),  # loops without walking after a shot
         ("quiet", np.float32),  # loops since the last damage
         ("hit_timer", np.float32),  # loops until a missile, second blade or sweep lands, 0 if none
+        ("dealt", np.float32),  # health and shield taken from others; counted anew by whoever reads it
         ("key", np.uint64),  # stream of the unit's random delays
         ("draws", np.int64),  # numbers drawn from it
         ("order", np.int16),

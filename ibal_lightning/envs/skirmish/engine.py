@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.commands import find_illegal
 from ibal_lightning.envs.skirmish.memory import Outputs
 from ibal_lightning.envs.skirmish.play import play_shares
+from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.work import BOARD_SIZE, SHARES_PER_THREAD, Crew
 
@@ -56,6 +57,7 @@ class Engine:
         self.ally_health = 1.0
         self.seed = seed
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
+        self.recorder: Recorder | None = None
         self._crew = hire(self._arena, min(threads, num_envs))
 
     @property
@@ -100,6 +102,15 @@ class Engine:
         self._play(False, LOOPS_PER_STEP)
         return out
 
+    def record(self, games: Sequence[int]) -> Recorder:
+        """Record every game loop of ``games`` from now on, until ``recorder`` is set to None.
+
+        Raises:
+            ValueError: a game that does not exist.
+        """
+        self.recorder = Recorder(self._arena.fighters, games)
+        return self.recorder
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, copied: restores mid-battle exactly."""
         arrays = {name: np.array(array) for name, array in changing_arrays(self._arena).items()}
@@ -123,8 +134,20 @@ class Engine:
         self.seed, self.ally_health = state["seed"], state["ally_health"]
 
     def _play(self, restart: bool, loops: int) -> None:
-        """A new episode of the chosen games, or an env step of all."""
-        self._turn(restart, True, True, loops)
+        """A new episode of the chosen games, or an env step of all; with a recorder in parts."""
+        if self.recorder is None:
+            self._turn(restart, True, True, loops)
+            return
+        out = self.outputs
+        playing = self._arena.chosen if restart else ~(out.terminated | out.truncated)
+        self._turn(restart, True, False, 0)
+        for _ in range(loops):
+            self._turn(restart, False, False, 1)
+            if not restart:
+                self.recorder.look(playing)
+        self._turn(restart, False, True, 0)
+        if restart:
+            self.recorder.begin(playing)
 
     def _turn(self, restart: bool, begins: bool, ends: bool, loops: int) -> None:
         """One call of the compiled loop."""

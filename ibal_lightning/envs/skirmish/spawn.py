@@ -106,6 +106,7 @@ def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
     f[i].quiet, f[i].attackers = w.kinds[kind].shield_delay, 0
     f[i].fighting, f[i].healed, f[i].exploding = False, False, False
     f[i].key, f[i].draws = mix(key ^ np.uint64(i)), 0
+    f[i].dealt = 0.0
 
 
 @block
