@@ -1,9 +1,10 @@
 """Speed of the embedded battle engine: env steps a second with all outputs written, random legal actions.
 
-    python benchmarks/engine.py [--seconds S] [--json FILE]
+    python benchmarks/engine.py [--seconds S] [--json FILE] [--peer-python PATH]
 
-Choosing the random actions is not timed; resets of finished games are. Beside ours, where they are installed and in
-the same run: SMAX (jaxmarl) and SMAClite. Cold compile and warm start are of fresh processes with an empty and a
+Choosing the random actions is not timed; resets of finished games are. Speeds are the best of many stretches of a few
+milliseconds, as other load only ever slows. In the same run SMAX (jaxmarl) and SMAClite, where the peers' interpreter
+has them. Starts are of fresh processes from the first import to the end of the first step, with an empty and with a
 filled cache.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -27,22 +29,26 @@ from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.options import smac_options
 from ibal_lightning.envs.skirmish.rules import make_rules
 
-# (map, games, threads, env steps a second aimed at on one quiet core)
-CASES = (
-    ("3m", 256, 1, 150_000),
-    ("8m", 256, 1, 50_000),
-    ("27m_vs_30m", 256, 1, 5_000),
-    ("3m", 1, 1, 30_000),
-    ("3m", 256, 2, None),
-    ("8m", 256, 2, None),
-)
-TWO_THREADS, COLD, WARM, OVER_SMAX, OVER_SMACLITE = 1.6, 20.0, 2.0, 5.0, 300.0
+# (map, games, env steps a second aimed at on one quiet core)
+CASES = (("3m", 256, 150_000), ("8m", 256, 50_000), ("27m_vs_30m", 256, 5_000), ("3m", 1, 30_000))
+SHORT = 0.004  # seconds of a stretch, about what a busy machine grants at a time
+TWO_THREADS, GROWTH, COLD, WARM = 1.6, 2.0, 20.0, 2.0
+MAPS = {"SMAX": "3m", "SMAClite": "2s3z"}  # as in engine_peers.py
+OVER = {"SMAX": 5.0, "SMAClite": 300.0}
 START = """
-import time; start = time.time()
-from benchmarks_engine import make_engine
-engine = make_engine("3m", 4, 1); engine.reset(); engine.step(engine.outputs.avail.argmax(-1))
-print(time.time() - start)
+import time; wall, cpu = time.time(), time.process_time()
+{imports}
+{play}
+print(time.time() - wall, time.process_time() - cpu)
 """
+ENGINE = START.format(
+    imports="from benchmarks_engine import make_engine",
+    play="engine = make_engine('3m', 4, 1); engine.reset(); engine.step(engine.outputs.avail.argmax(-1))",
+)
+ENVIRONMENT = START.format(
+    imports="from ibal_lightning.envs.smac import Smac",
+    play="env = Smac(map_name='3m', engine='skirmish'); env.step(env.reset().avail_actions.float().argmax(-1))",
+)
 
 
 def make_engine(map_name: str, games: int, threads: int) -> Engine:
@@ -56,112 +62,101 @@ def draw_actions(avail: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (rng.random(avail.shape, dtype=np.float32) * avail).argmax(axis=-1)
 
 
-def measure(map_name: str, games: int, threads: int, seconds: float) -> float:
-    """Env steps a second of one case: the best of five stretches, as other load only ever slows."""
-    engine, rng = make_engine(map_name, games, threads), np.random.default_rng(0)
-    engine.reset()
-    best = 0.0
-    for _ in range(5):
-        spent, steps = 0.0, 0
-        while spent < seconds / 5:
-            actions = draw_actions(engine.outputs.avail, rng)
+class Racer:
+    """One case, and the most env steps a second it has reached; other load only ever slows."""
+
+    def __init__(self, map_name: str, games: int, threads: int) -> None:
+        self.engine, self.rng, self.best = make_engine(map_name, games, threads), np.random.default_rng(0), 0.0
+        self.engine.reset()
+
+    def run(self, seconds: float) -> None:
+        """Play for that long."""
+        engine, out, spent, steps = self.engine, self.engine.outputs, 0.0, 0
+        while spent < seconds:
+            actions = draw_actions(out.avail, self.rng)
             start = time.perf_counter()
             engine.step(actions)
-            over = engine.outputs.terminated | engine.outputs.truncated
+            over = out.terminated | out.truncated
             if over.any():
                 engine.reset(over)
             spent += time.perf_counter() - start
-            steps += games
-        best = max(best, steps / spent)
-    return best
+            steps += engine.num_envs
+        self.best = max(self.best, steps / spent)
 
 
-def measure_starts() -> tuple[float, float]:
-    """Seconds from import to the end of the first step: with an empty cache, and with the cache it left."""
+def measure(map_name: str, games: int, threads: int, seconds: float) -> float:
+    """Env steps a second of one case: the best of many short stretches."""
+    racer = Racer(map_name, games, threads)
+    for _ in range(max(1, int(seconds / SHORT))):
+        racer.run(SHORT)
+    return racer.best
+
+
+def report_starts() -> list[dict[str, Any]]:
+    """Wall and processor seconds of starts: compiling, with the cache that this left, and of the environment."""
+    starts = (
+        ("cold compile to first step", ENGINE, COLD),
+        ("later start to first step", ENGINE, WARM),
+        ("the same of the environment, torch too", ENVIRONMENT, WARM),
+    )
+    rows = []
     with tempfile.TemporaryDirectory() as cache:
         Path(cache, "benchmarks_engine.py").write_text(Path(__file__).read_text())
         paths = os.pathsep.join([cache, *sys.path])
         environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": paths}
-        run = [sys.executable, "-c", START]
-        cold, warm = (
-            float(subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout)
-            for _ in range(2)
-        )
-    return cold, warm
+        for name, code, target in starts:
+            run = [sys.executable, "-c", code]
+            done = subprocess.run(run, env=environment, check=True, capture_output=True, text=True)
+            wall, cpu = map(float, done.stdout.split())
+            rows += [report(name, wall, target, "s"), report("  of it processor time", cpu, None, "s")]
+    return rows
 
 
-def measure_smax(seconds: float) -> float | None:
-    """SMAX on 3m with 256 vectorised games; None without jaxmarl."""
-    try:
-        import jax
-        from jaxmarl import make
-        from jaxmarl.environments.smax import map_name_to_scenario
-    except ImportError:
-        return None
-    env = make("HeuristicEnemySMAX", scenario=map_name_to_scenario("3m"))
-    games, length = 256, 32
-
-    def step(carry: Any, _: None) -> tuple[Any, None]:
-        key, state = carry
-        key, draw, go = jax.random.split(key, 3)
-        keys = jax.random.split(draw, games)
-        actions = {a: jax.vmap(env.action_space(a).sample)(keys) for a in env.agents}
-        _, state, *_ = jax.vmap(env.step)(jax.random.split(go, games), state, actions)
-        return (key, state), None
-
-    run = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length)[0])
-    key = jax.random.PRNGKey(0)
-    carry = jax.block_until_ready(run((key, jax.vmap(env.reset)(jax.random.split(key, games))[1])))
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        carry = jax.block_until_ready(run(carry))
-        steps += games * length
-    return steps / (time.perf_counter() - start)
-
-
-def measure_smaclite(seconds: float) -> float | None:
-    """SMAClite on 3m, one game; None where it is not installed."""
-    try:
-        import gymnasium
-        import smaclite  # noqa: F401
-    except ImportError:
-        return None
-    env, rng = gymnasium.make("smaclite/3m-v0").unwrapped, np.random.default_rng(0)
-    env.reset()
-    spent, steps = 0.0, 0
-    while spent < seconds:
-        actions = draw_actions(np.array(env.get_avail_actions()), rng).tolist()
-        start = time.perf_counter()
-        if env.step(actions)[2]:
-            env.reset()
-        spent += time.perf_counter() - start
-        steps += 1
-    return steps / spent
+def measure_peers(python: str, seconds: float) -> dict[str, float | None]:
+    """Env steps a second of SMAX and SMAClite on the maps of ``MAPS``, as far as that interpreter has them."""
+    script = Path(__file__).with_name("engine_peers.py")
+    run = subprocess.run([python, str(script), str(seconds)], check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(run.stdout.splitlines()[-1]))
 
 
 def report(name: str, value: float, target: float | None, unit: str) -> dict[str, Any]:
     """Print one line and return it as a row."""
     aim = "" if target is None else f"   aimed at {target:,.1f}"
-    print(f"{name:<38}{value:>14,.1f} {unit}{aim}", flush=True)
+    print(f"{name:<42}{value:>14,.1f} {unit}{aim}", flush=True)
     return {"name": name, "value": value, "target": target, "unit": unit}
 
 
-def ratios(rows: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """Threads and peers as ratios to our own numbers of the same run."""
-    speed = {row["name"]: row["value"] for row in rows}
-    found = []
+def compare_threads(seconds: float) -> list[dict[str, Any]]:
+    """Two threads over one: the best of many short stretches of each, in turns, so that both meet the quiet moments."""
+    rows = []
     for map_name in ("3m", "8m"):
-        ratio = speed[f"{map_name}, 256 games, 2 threads"] / speed[f"{map_name}, 256 games, 1 thread"]
-        found.append(report(f"{map_name}: 2 threads over 1", ratio, TWO_THREADS, "times"))
-    peers = (("SMAX", measure_smax, OVER_SMAX), ("SMAClite", measure_smaclite, OVER_SMACLITE))
-    for name, measure_peer, target in peers:
-        value = measure_peer(seconds)
+        one, two = (Racer(map_name, 256, threads) for threads in (1, 2))
+        for _ in range(max(1, int(seconds / (2 * SHORT)))):
+            one.run(SHORT)
+            two.run(SHORT)
+        rows.append(report(f"{map_name}, 256 games, 2 threads", two.best, None, "env steps/s"))
+        rows.append(report(f"{map_name}: 2 threads over 1", two.best / one.best, TWO_THREADS, "times"))
+    return rows
+
+
+def compare_growth(speed: dict[str, float]) -> dict[str, Any]:
+    """How the cost of a step grows from 3m to 27m_vs_30m, as a power of the number of units."""
+    small, large = speed["3m, 256 games, 1 thread"], speed["27m_vs_30m, 256 games, 1 thread"]
+    power = math.log(small / large) / math.log((27 + 30) / (3 + 3))
+    return report("cost grows with units to the power", power, GROWTH, "")
+
+
+def compare_peers(python: str, seconds: float) -> list[dict[str, Any]]:
+    """The other simulators, and how many times faster ours is on the same map with 256 games in one thread."""
+    rows = []
+    for name, value in measure_peers(python, seconds).items():
         if value is None:
-            print(f"{name:<38}{'not installed':>14}")
+            print(f"{name:<42}{'not installed':>14}")
         else:
-            found.append(report(f"{name}, 3m", value, None, "env steps/s"))
-            found.append(report(f"ours over {name}", speed["3m, 256 games, 1 thread"] / value, target, "times"))
-    return found
+            rows.append(report(f"{name}, {MAPS[name]}", value, None, "env steps/s"))
+            ratio = measure(MAPS[name], 256, 1, seconds) / value
+            rows.append(report(f"ours over {name}, {MAPS[name]}", ratio, OVER[name], "times"))
+    return rows
 
 
 def main() -> None:
@@ -169,17 +164,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds a case")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has jaxmarl or smaclite")
     args = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     print(machine)
     rows = []
-    for map_name, games, threads, target in CASES:
-        name = f"{map_name}, {games} game{'s' * (games > 1)}, {threads} thread{'s' * (threads > 1)}"
-        rows.append(report(name, measure(map_name, games, threads, args.seconds), target, "env steps/s"))
-    rows += ratios(rows, args.seconds)
-    cold, warm = measure_starts()
-    rows.append(report("cold compile to first step", cold, COLD, "s"))
-    rows.append(report("warm start to first step", warm, WARM, "s"))
+    for map_name, games, target in CASES:
+        name = f"{map_name}, {games} game{'s' * (games > 1)}, 1 thread"
+        rows.append(report(name, measure(map_name, games, 1, args.seconds), target, "env steps/s"))
+    speed = {row["name"]: row["value"] for row in rows}
+    rows += compare_threads(args.seconds)
+    rows.append(compare_growth(speed))
+    rows += compare_peers(args.peer_python, args.seconds)
+    rows += report_starts()
     if args.json:
         args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 

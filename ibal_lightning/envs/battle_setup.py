@@ -18,9 +18,10 @@ import torch
 from ibal_lightning import __version__
 from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.engine import Engine, step_games
+from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
+from ibal_lightning.envs.skirmish.play import play_shares
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.worker_games import WorkerGames
 from ibal_lightning.functional.random import derive_seed
@@ -137,7 +138,7 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
 @cache
 def announce_compilation() -> None:
     """Say once why the first start of an installation takes longer."""
-    if not any(Path(step_games.stats.cache_path).glob("engine.step_games-*.nbc")):
+    if not any(Path(play_shares.stats.cache_path).glob("play.play_shares-*.nbc")):
         logger.warning("Compiling the battle engine: about half a minute, once for this installation.")
 
 

@@ -70,7 +70,6 @@ class Replayed(NamedTuple):
     """What our functions made of a recording's raw unit values."""
 
     recording: Recording
-    illegal: np.ndarray  # (R,) result of command_game; -1 where every action was legal
     commands: Commands
     memory: Memory
     out: Outputs
@@ -84,16 +83,10 @@ def begin_records(rules: Rules, units: Units, memory: Memory, games: np.ndarray,
 
 @compiled
 def command_records(
-    rules: Rules,
-    units: Units,
-    memory: Memory,
-    games: np.ndarray,
-    actions: np.ndarray,
-    commands: Commands,
-    bad: np.ndarray,
+    rules: Rules, units: Units, memory: Memory, games: np.ndarray, actions: np.ndarray, commands: Commands
 ) -> None:
     for g in games:
-        bad[g] = command_game(rules, units, memory, g, actions, commands)
+        command_game(rules, units, memory, g, actions, commands)
 
 
 @compiled
@@ -187,11 +180,11 @@ def replay(path: Path) -> Replayed:
     rules, size = recording.rules, recording.size
     before, now = recorded_units(recording, before=True), recorded_units(recording, before=False)
     memory, out = recorded_memory(recording), allocate_outputs(rules, size)
-    commands, illegal = allocate_commands(size, rules.n_agents), np.full(size, -1)
+    commands = allocate_commands(size, rules.n_agents)
     actions = recording.data["actions"].astype(np.int64)
     later = np.flatnonzero(recording.later)
-    command_records(rules, before, memory, later, actions, commands, illegal)
+    command_records(rules, before, memory, later, actions, commands)
     outcome_records(rules, now, memory, later, out)
     inject_visits(recording, memory)
     look_records(rules, now, memory, np.arange(size), out)
-    return Replayed(recording, illegal, commands, memory, out)
+    return Replayed(recording, commands, memory, out)

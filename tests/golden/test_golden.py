@@ -97,7 +97,6 @@ def test_dead_counts(replayed: Replayed) -> None:
 
 def test_commands(replayed: Replayed) -> None:
     data, commands, later = replayed.recording.data, replayed.commands, replayed.recording.later
-    np.testing.assert_array_equal(replayed.illegal, -1)
     np.testing.assert_array_equal(commands.ability[later], data["cmd_ability"][later])
     targeted = np.isin(commands.ability, (ATTACK, HEAL)) & later[:, None]
     np.testing.assert_array_equal(commands.target[targeted], data["cmd_target_index"][targeted])

@@ -72,6 +72,16 @@ def test_contract(kind: str) -> None:
         assert not (step["terminated"] & step["truncated"]).any()
 
 
+def test_tensors_are_the_engines_own_arrays() -> None:
+    env = make("2s3z")
+    out, now = env._games.engine.outputs, env.reset()
+    arrays = {"avail_actions": out.avail} | {name: getattr(out, name) for name in FIELDS if name != "avail_actions"}
+    for _ in range(3):
+        for name, array in arrays.items():
+            assert getattr(now, name).data_ptr() == array.ctypes.data, name
+        now = env.step(now.avail_actions.float().argmax(-1))
+
+
 @pytest.mark.parametrize("kind", BATTLES)
 def test_the_same_seed_plays_the_same(kind: str) -> None:
     first, second = make(kind, seed=5), make(kind, seed=6)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ibal_lightning.envs.skirmish.catalogue import load_facts, smac_scenario, smacv2_scenario
-from ibal_lightning.envs.skirmish.commands import command_game, find_illegal
-from ibal_lightning.envs.skirmish.masks import in_cone, is_legal
+from ibal_lightning.envs.skirmish.commands import find_illegal
+from ibal_lightning.envs.skirmish.masks import in_cone
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
 from ibal_lightning.envs.skirmish.names import obs_names
 from ibal_lightning.envs.skirmish.observe import observe_game
@@ -24,7 +24,7 @@ from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
 from ibal_lightning.envs.skirmish.outcome import begin_game, outcome_game
 from ibal_lightning.envs.skirmish.rules import Rules, make_rules
 from ibal_lightning.envs.skirmish.state import KINDS as ALL
-from ibal_lightning.envs.skirmish.state import Commands, Units, allocate_commands, allocate_units
+from ibal_lightning.envs.skirmish.state import Units, allocate_units
 
 compiled = njit(nogil=True, error_model="numpy", _nrt=False)  # not cached: numba would miss changes of what is called
 
@@ -41,23 +41,6 @@ def judge(rules: Rules, units: Units, memory: Memory, out: Outputs) -> None:
     for g in range(units.x.shape[0]):
         outcome_game(rules, units, memory, g, out)
         observe_game(rules, units, memory, g, out)
-
-
-@compiled
-def command(
-    rules: Rules, units: Units, memory: Memory, actions: np.ndarray, commands: Commands, found: np.ndarray
-) -> None:
-    for g in range(units.x.shape[0]):
-        found[g, 0] = find_illegal(rules, units, memory, g, actions)
-        found[g, 1] = command_game(rules, units, memory, g, actions, commands)
-
-
-@compiled
-def legal_actions(rules: Rules, units: Units, memory: Memory, table: np.ndarray) -> None:
-    for g in range(table.shape[0]):
-        for i in range(table.shape[1]):
-            for action in range(table.shape[2]):
-                table[g, i, action] = is_legal(rules, units, memory, g, i, action)
 
 
 @compiled
@@ -110,32 +93,52 @@ def make_table(name: str, flags: dict, seed: int, games: int = 20) -> Table:
     return table
 
 
+def genuine_asserts(table: Table, g: int, i: int, action: int) -> bool:
+    """Whether ``get_agent_action`` of the genuine packages asserts, which asks ``get_avail_agent_actions``."""
+    rules, units = table.rules, table.units
+    if units.health[g, i] <= 0 or action == 0:
+        return (action == 0) != (units.health[g, i] <= 0)
+    if 2 <= action < 6:
+        ahead = [(0, 1), (0, -1), (1, 0), (-1, 0)][action - 2]
+        x, y = (int(float(at[g, i]) + rules.move_amount / 2 * way) for at, way in zip(units[1:3], ahead, strict=True))
+        return not (0 <= x < rules.map_x and 0 <= y < rules.map_y and rules.pathing[y, x])
+    if action < rules.n_actions_no_attack:
+        return False
+    target = action - rules.n_actions_no_attack
+    heals = rules.heals and ALL[units.kind[g, i]] == "medivac"
+    if heals and ALL[units.kind[g, target]] == "medivac":
+        return True
+    if target >= (rules.n_agents if heals else rules.n_enemies):
+        return True
+    slot = target if heals else rules.n_agents + target
+    dx, dy = float(units.x[g, slot]) - float(units.x[g, i]), float(units.y[g, slot]) - float(units.y[g, i])
+    near = math.hypot(dx, dy) <= rules.shoot[units.kind[g, i]]
+    if rules.conic_fov:
+        near &= in_cone.py_func(rules.half_cone, *table.memory.fov[g, i], dx, dy)
+    return units.health[g, slot] <= 0 or (bool(rules.action_mask) and not near)
+
+
 @pytest.mark.parametrize(("name", "flags"), VARIANTS)
-def test_masks_forbid_exactly_what_is_refused(name: str, flags: dict) -> None:
+def test_masks_forbid_exactly_what_the_genuine_packages_assert_on(name: str, flags: dict) -> None:
     table = make_table(name, flags, seed=1)
-    legal = np.zeros_like(table.out.avail)
-    legal_actions(table.rules, table.units, table.memory, legal)
-    np.testing.assert_array_equal(legal, table.out.avail)
+    for (g, i, action), legal in np.ndenumerate(table.out.avail):
+        assert legal != genuine_asserts(table, g, i, action), (g, i, action)
     np.testing.assert_array_equal(table.out.alive, table.units.health[:, : table.rules.n_agents] > 0)
-    np.testing.assert_array_equal(legal[..., 0], ~table.out.alive)
-    np.testing.assert_array_equal(legal[..., 1], table.out.alive)
 
 
 @pytest.mark.parametrize(("name", "flags"), VARIANTS)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_first_illegal_action_is_named_and_nothing_changes(name: str, flags: dict, seed: int) -> None:
+def test_the_first_illegal_action_of_a_game_that_goes_on_is_found(name: str, flags: dict, seed: int) -> None:
     table, random = make_table(name, flags, seed), np.random.default_rng(seed)
-    actions = random.integers(-1, table.rules.n_actions + 1, table.out.alive.shape)
+    actions = table.out.avail.argmax(-1)
+    wrong = random.random(actions.shape) < 0.05
+    actions[wrong] = random.integers(-1, table.rules.n_actions + 1, wrong.sum())
+    terminated, truncated = random.random((2, len(actions))) < 0.2
     inside = np.clip(actions, 0, table.rules.n_actions - 1)
     legal = np.take_along_axis(table.out.avail, inside[..., None], 2)[..., 0] & (inside == actions)
-    expected = np.where(legal.all(1), -1, np.argmin(legal, axis=1))
-    commands, found = allocate_commands(*actions.shape), np.zeros((len(actions), 2), np.int64)
-    command(table.rules, table.units, table.memory, actions, commands, found)
-    np.testing.assert_array_equal(found, np.stack([expected, expected], 1))
-    refused = expected >= 0
-    assert (table.memory.last_actions[refused] == -1).all()
-    assert (commands.ability[refused] == 0).all()
-    np.testing.assert_array_equal(table.memory.last_actions[~refused], actions[~refused])
+    illegal = np.flatnonzero(~legal & ~(terminated | truncated)[:, None])
+    assert find_illegal(table.out.avail, terminated, truncated, actions) == (illegal[0] if len(illegal) else -1)
+    assert find_illegal(table.out.avail, terminated | True, truncated, actions) == -1
 
 
 @pytest.mark.parametrize(("name", "flags"), VARIANTS)

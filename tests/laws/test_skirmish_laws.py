@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -148,6 +152,54 @@ def test_a_game_does_not_depend_on_batch_or_threads(name: str) -> None:
     for engine in (make_engine(name, 7), make_engine(name, 7, threads=3)):
         for a, b in zip(expected, trace(engine, 2), strict=True):
             assert (a == b).all()
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_fresh_helpers_play_no_game_twice(threads: int) -> None:
+    """The first turns of new threads, which may wake before, while or after there is something to do."""
+    alone = make_engine("MMM", 8)
+    alone.reset()
+    for _ in range(30):
+        engine = make_engine("MMM", 8, threads=threads)
+        assert (engine.reset().state == alone.outputs.state).all()
+        assert (engine.arena.memory.episode == 0).all()
+
+
+def test_helpers_end_with_their_engine() -> None:
+    others = set(threading.enumerate())
+    engine = make_engine("3m", 4, threads=3)
+    engine.reset()
+    helpers = set(threading.enumerate()) - others
+    assert len(helpers) == 2
+    del engine
+    gc.collect()
+    for helper in helpers:
+        helper.join(timeout=5)
+        assert not helper.is_alive()
+
+
+def test_idle_helpers_cost_no_processor_time() -> None:
+    engine = make_engine("3m", 4, threads=2)
+    engine.reset()
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_allocates_nothing_that_grows_with_the_games(threads: int) -> None:
+    engine, stop = make_engine("3m", 1000, threads=threads), np.ones((1000, 3), np.int64)
+    for _ in range(10):
+        engine.reset()
+        time.sleep(0.01)  # helpers call for the first time
+    engine.step(stop)
+    tracemalloc.start()
+    for _ in range(3):
+        engine.step(stop)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12_000 <= stop.nbytes / 2 < engine.outputs.obs.nbytes  # the arguments' boxes, whatever the games
 
 
 def test_games_episodes_and_seeds_differ() -> None:

@@ -15,7 +15,7 @@ from ibal_lightning.envs.skirmish.catalogue import (
     smacv2_scenario,
     smacv2_scenarios,
 )
-from ibal_lightning.envs.skirmish.engine import Engine, split_games
+from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.kernel import STAMP, drop_stale_kernels
 from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
 from ibal_lightning.envs.skirmish.placement import lattice_offsets
@@ -184,11 +184,6 @@ def test_smacv2_starts_surrounded_or_mirrored_half_the_time_each() -> None:
 def test_switch_defaults_differ_where_the_games_do() -> None:
     assert make_switches(smac_scenario("MMM")).enemy_medivac == 0
     assert make_switches(smacv2_scenario("terran_5_vs_5")).enemy_medivac == 2
-
-
-def test_games_are_split_evenly() -> None:
-    assert split_games(10, 3) == [(0, 4), (4, 8), (8, 10)]
-    assert split_games(2, 2) == [(0, 1), (1, 2)]
 
 
 def test_compilations_go_when_a_source_changes(tmp_path: Path) -> None:

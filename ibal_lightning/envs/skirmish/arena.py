@@ -18,6 +18,19 @@ from ibal_lightning.envs.skirmish.stats import load_stats
 from ibal_lightning.envs.skirmish.switches import make_switches
 from ibal_lightning.envs.skirmish.terrain import make_terrain
 
+# One call of the compiled loop, all games alike: a reset or a step, whole or in parts (a recorder looks in between).
+JOB = np.dtype(
+    [
+        ("restart", np.bool_),  # new episodes in the chosen games, else an env step
+        ("begins", np.bool_),  # place the units, or give the orders
+        ("ends", np.bool_),  # show what came of it
+        ("loops", np.int64),  # game loops in between
+        ("seed", np.int64),  # of every random stream
+        ("ally_health", np.float64),  # share of their health with which allies start
+    ],
+    align=True,
+)
+
 
 class Arena(NamedTuple):
     """Constants and state of B games of U units."""
@@ -31,6 +44,9 @@ class Arena(NamedTuple):
     memory: Memory
     commands: Commands
     outputs: Outputs
+    job: NDArray[np.void]  # (1,) JOB
+    actions: NDArray[np.int64]  # (B, n) of the step
+    chosen: NDArray[np.bool_]  # (B,) games that a reset starts anew
 
 
 def make_arena(
@@ -55,6 +71,9 @@ def make_arena(
         memory=allocate_memory(rules, num_envs),
         commands=allocate_commands(num_envs, scenario.n_agents),
         outputs=allocate_outputs(rules, num_envs),
+        job=np.zeros(1, JOB),
+        actions=np.zeros((num_envs, scenario.n_agents), np.int64),
+        chosen=np.zeros(num_envs, np.bool_),
     )
 
 

@@ -62,12 +62,13 @@ FIGHTER = np.dtype(
         ("backswing", np.float32),  # loops without walking after a shot
         ("quiet", np.float32),  # loops since the last damage
         ("hit_timer", np.float32),  # loops until a missile, second blade or sweep lands, 0 if none
+        ("dealt", np.float32),  # health and shield taken from others; counted anew by whoever reads it
         ("key", np.uint64),  # stream of the unit's random delays
         ("draws", np.int64),  # numbers drawn from it
         ("order", np.int16),
-        ("order_target", np.int16),  # unit of ATTACKING or HEALING
-        ("target", np.int16),  # unit being fought or healed now, or NOBODY
-        ("hit_target", np.int16),
+        ("order_target", np.int64),  # unit of ATTACKING or HEALING
+        ("target", np.int64),  # unit being fought or healed now, or NOBODY
+        ("hit_target", np.int64),
         ("attackers", np.int16),  # allies with the order to attack this unit, counted each step
         ("side", np.int8),  # +1 or -1: the way the unit last turned around an obstacle
         ("fighting", np.bool_),  # stood in range of its target when it last acted

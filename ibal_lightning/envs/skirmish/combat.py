@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibal_lightning.envs.skirmish.battle import NOBODY, Fighters, World
 from ibal_lightning.envs.skirmish.damage import die, strike, sweep
-from ibal_lightning.envs.skirmish.kernel import part
+from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.movement import aims_at, walk
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.stats import BLAST, LINE
@@ -103,7 +103,7 @@ def engage(w: World, f: Fighters, i: int, target: int) -> None:
             fire(w, f, i, target)
 
 
-@part
+@thin
 def fight(w: World, f: Fighters, i: int, target: int) -> None:
     """One loop of unit i with a target; changing it during a damage point cancels the shot (rule 15)."""
     if f[i].windup > 0 and target != f[i].target:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.kernel import part
-from ibal_lightning.envs.skirmish.masks import in_reach, is_healer, is_legal, target_slot
+from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.masks import in_reach, is_healer, target_slot
 from ibal_lightning.envs.skirmish.memory import Memory
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.rules import FIRST_LOOK, FIRST_MOVE, Rules
@@ -16,31 +16,29 @@ from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE, NO_COMMAND, S
 from ibal_lightning.envs.skirmish.visits import first_counter
 
 
-@part
-def find_illegal(rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64]) -> int:
-    """The first agent of game g whose action (B, n) genuine SMAC would assert on, or -1. Changes nothing."""
-    for i in range(rules.n_agents):
-        if not is_legal(rules, units, memory, g, i, actions[g, i]):
-            return i
+@kernel
+def find_illegal(
+    avail: NDArray[np.bool_], terminated: NDArray[np.bool_], truncated: NDArray[np.bool_], actions: NDArray[np.int64]
+) -> int:
+    """g * n + i of the first action (B, n) that the masks (B, n, A) forbid in a game that is not over (B,), else -1."""
+    games, agents, limit = avail.shape
+    for g in range(games):
+        if not terminated[g] and not truncated[g]:
+            for i in range(agents):
+                action = actions[g, i]
+                if action < 0 or action >= limit or not avail[g, i, action]:
+                    return g * agents + i
     return -1
 
 
 @part
 def command_game(
     rules: Rules, units: Units, memory: Memory, g: int, actions: NDArray[np.int64], commands: Commands
-) -> int:
-    """Write the commands of game g for actions (B, n); -1, or the first agent whose action is illegal.
-
-    After an illegal action nothing of the game has changed. To refuse a whole batch before any game moves, call
-    ``find_illegal`` for all games first.
-    """
-    illegal = find_illegal(rules, units, memory, g, actions)
-    if illegal >= 0:
-        return illegal
+) -> None:
+    """Write the commands of game g for its legal actions of (B, n)."""
     for i in range(rules.n_agents):
         command_agent(rules, units, memory, g, i, actions[g, i], commands)
         memory.last_actions[g, i] = actions[g, i]
-    return -1
 
 
 @part

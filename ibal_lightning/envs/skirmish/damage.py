@@ -43,8 +43,10 @@ def die(w: World, f: Fighters, j: int) -> None:
 def strike(w: World, f: Fighters, i: int, j: int, times: int) -> None:
     """``times`` hits of the weapon of unit i on unit j; armour applies to each (units.json)."""
     amount = w.kinds[f[i].kind].damage[f[j].kind]
+    before = f[j].health + f[j].shield
     for _ in range(times):
         hit(w, f, j, amount)
+    f[i].dealt += before - (f[j].health + f[j].shield)
 
 
 @part

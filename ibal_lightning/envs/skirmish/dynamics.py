@@ -1,4 +1,4 @@
-"""One env step of one game: eight game loops of timers, hits, acts and overlap removal (ENGINE_RULES rules 1 to 3)."""
+"""One game loop of one game: timers, hits, acts and overlap removal (ENGINE_RULES rules 1 to 3), and its report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from ibal_lightning.envs.skirmish.battle import ADVANCING, IDLE, MOVING, NOBODY,
 from ibal_lightning.envs.skirmish.combat import fight, land_hits
 from ibal_lightning.envs.skirmish.damage import settle_blasts
 from ibal_lightning.envs.skirmish.healing import heal, patient
-from ibal_lightning.envs.skirmish.kernel import block, kernel, part
+from ibal_lightning.envs.skirmish.kernel import block, kernel, part, thin
 from ibal_lightning.envs.skirmish.movement import ARRIVED, has_arrived, separate, walk
-from ibal_lightning.envs.skirmish.orders import give_orders
-from ibal_lightning.envs.skirmish.state import Commands, Units
+from ibal_lightning.envs.skirmish.state import Units
 from ibal_lightning.envs.skirmish.targeting import choose_target
 
 LOOPS_PER_STEP = 8  # step_mul of both packages
@@ -34,7 +33,7 @@ def run_timers(w: World, f: Fighters, i: int) -> None:
         f[i].energy = min(w.kinds[kind].energy_max, f[i].energy + w.kinds[kind].energy_regen)
 
 
-@part
+@thin
 def follow_order(w: World, f: Fighters, i: int) -> None:
     """Unit i has nobody to fight: it walks where its order says, or stays."""
     order = f[i].order
@@ -46,7 +45,7 @@ def follow_order(w: World, f: Fighters, i: int) -> None:
         walk(w, f, i, f[i].order_x, f[i].order_y)
 
 
-@part
+@thin
 def act(w: World, f: Fighters, i: int) -> None:
     """Unit i chooses whom to fight or heal, and shoots, walks or stays (rule 3c)."""
     if f[i].health <= 0:
@@ -92,12 +91,3 @@ def report(w: World, f: Fighters, units: Units, g: int) -> None:
             units.x[g, i], units.y[g, i] = f[i].x, f[i].y
             units.shield[g, i], units.energy[g, i] = f[i].shield, f[i].energy
             units.cooldown[g, i] = f[i].cooldown
-
-
-@block
-def advance_game(w: World, f: Fighters, units: Units, g: int, commands: Commands) -> None:
-    """Play one env step of game g with the agents' commands and report it (rules 1 and 2)."""
-    give_orders(w, f, g, commands)
-    for _ in range(LOOPS_PER_STEP):
-        run_loop(w, f)
-    report(w, f, units, g)

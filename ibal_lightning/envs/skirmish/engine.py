@@ -1,89 +1,26 @@
-"""The batched battle engine: allocates everything once and steps B games, sharded over threads."""
+"""The batched battle engine: allocates everything once and steps B games, shared by threads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.commands import command_game, find_illegal
-from ibal_lightning.envs.skirmish.dynamics import advance_game
-from ibal_lightning.envs.skirmish.kernel import kernel, part
+from ibal_lightning.envs.skirmish.commands import find_illegal
 from ibal_lightning.envs.skirmish.memory import Outputs
-from ibal_lightning.envs.skirmish.observe import observe_game
-from ibal_lightning.envs.skirmish.outcome import begin_game, outcome_game
+from ibal_lightning.envs.skirmish.play import play_shares
+from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import Rules
-from ibal_lightning.envs.skirmish.spawn import EpisodeName, report_start, start_game
+from ibal_lightning.envs.skirmish.work import BOARD_SIZE, SHARES_PER_THREAD, Crew
 
+LOOPS_PER_STEP = 8  # step_mul of both packages
 MAX_UNITS = 32_000  # unit indices are int16
-
-
-class Conditions(NamedTuple):
-    """What may differ between two calls: the seed of every stream, and how healthy allies start."""
-
-    seed: int
-    ally_health: float
-
-
-@part
-def is_over(outputs: Outputs, g: int) -> bool:
-    """Whether game g has come to its end and waits for a reset."""
-    return outputs.terminated[g] or outputs.truncated[g]
-
-
-@kernel
-def reset_games(arena: Arena, first: int, last: int, conditions: Conditions, mask: NDArray[np.bool_]) -> None:
-    """Start a new episode in the games first..last-1 of ``mask`` (B,)."""
-    a, seed = arena, conditions.seed
-    for g in range(first, last):
-        if mask[g]:
-            a.memory.episode[g] += 1
-            name = EpisodeName(seed, g, a.memory.episode[g])
-            start_game(a.world[0], a.fighters[g], a.start, a.offsets, name)
-            report_start(a.world[0], a.fighters[g], a.units, g, conditions.ally_health)
-            begin_game(a.rules, a.units, a.memory, seed, g, a.outputs)
-            observe_game(a.rules, a.units, a.memory, g, a.outputs)
-
-
-@part
-def first_illegal(arena: Arena, actions: NDArray[np.int64]) -> int:
-    """g * n_agents + i of the first illegal action in a game that is not over, else -1."""
-    a = arena
-    for g in range(actions.shape[0]):
-        if not is_over(a.outputs, g):
-            agent = find_illegal(a.rules, a.units, a.memory, g, actions)
-            if agent >= 0:
-                return g * a.rules.n_agents + agent
-    return -1
-
-
-@kernel
-def step_games(arena: Arena, first: int, last: int, actions: NDArray[np.int64], check: bool) -> int:
-    """One env step of the games first..last-1; those that are over keep their outputs and earn nothing.
-
-    With ``check`` nobody moves if an action of any game is illegal. Returns what ``first_illegal`` says, else -1.
-    """
-    a = arena
-    if check:
-        wrong = first_illegal(a, actions)
-        if wrong >= 0:
-            return wrong
-    for g in range(first, last):
-        if is_over(a.outputs, g):
-            a.outputs.reward[g] = 0.0
-            continue
-        command_game(a.rules, a.units, a.memory, g, actions, a.commands)
-        advance_game(a.world[0], a.fighters[g], a.units, g, a.commands)
-        outcome_game(a.rules, a.units, a.memory, g, a.outputs)
-        observe_game(a.rules, a.units, a.memory, g, a.outputs)
-    return -1
 
 
 class Engine:
@@ -120,8 +57,8 @@ class Engine:
         self.ally_health = 1.0
         self.seed = seed
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
-        self._shards = split_games(num_envs, min(threads, num_envs))
-        self._pool = ThreadPoolExecutor(len(self._shards) - 1) if len(self._shards) > 1 else None
+        self.recorder: Recorder | None = None
+        self._crew = hire(self._arena, min(threads, num_envs))
 
     @property
     def outputs(self) -> Outputs:
@@ -139,13 +76,13 @@ class Engine:
         Raises:
             ValueError: the mask has another shape, or ``ally_health`` is not in (0, 1].
         """
-        mask = np.ones(self.num_envs, bool) if mask is None else np.ascontiguousarray(mask, bool)
+        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         if mask.shape != (self.num_envs,):
             raise ValueError(f"The reset mask must have shape ({self.num_envs},), not {mask.shape}")
         if not 0 < self.ally_health <= 1:
             raise ValueError(f"ally_health must be in (0, 1], not {self.ally_health}")
-        conditions = Conditions(int(self.seed), float(self.ally_health))
-        self._run(reset_games, conditions, mask)
+        self._arena.chosen[:] = mask
+        self._play(True, int(self._arena.world[0]["switches"]["initial_loops"]))
         return self.outputs
 
     def step(self, actions: NDArray[np.int64]) -> Outputs:
@@ -155,19 +92,28 @@ class Engine:
             ValueError: wrong shape, or an illegal action (names game, agent, action and what was legal).
         """
         actions = np.ascontiguousarray(actions, np.int64)
-        if actions.shape != self.outputs.alive.shape:
-            raise ValueError(f"Actions must have shape {self.outputs.alive.shape}, not {actions.shape}")
-        alone = self._pool is None
-        wrong = step_games(self._arena, 0, self.num_envs if alone else 0, actions, True)
+        out = self.outputs
+        if actions.shape != out.alive.shape:
+            raise ValueError(f"Actions must have shape {out.alive.shape}, not {actions.shape}")
+        wrong = find_illegal(out.avail, out.terminated, out.truncated, actions)
         if wrong >= 0:
-            raise ValueError(describe_illegal(actions, self.outputs, *divmod(wrong, self.scenario.n_agents)))
-        if not alone:
-            self._run(step_games, actions, False)
-        return self.outputs
+            raise ValueError(describe_illegal(actions, out, *divmod(wrong, self.scenario.n_agents)))
+        self._arena.actions[:] = actions
+        self._play(False, LOOPS_PER_STEP)
+        return out
+
+    def record(self, games: Sequence[int]) -> Recorder:
+        """Record every game loop of ``games`` from now on, until ``recorder`` is set to None.
+
+        Raises:
+            ValueError: a game that does not exist.
+        """
+        self.recorder = Recorder(self._arena.fighters, games)
+        return self.recorder
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, copied: restores mid-battle exactly."""
-        arrays = {name: torch.from_numpy(np.array(array)) for name, array in changing_arrays(self._arena).items()}
+        arrays = {name: np.array(array) for name, array in changing_arrays(self._arena).items()}
         return {"arrays": arrays, "seed": self.seed, "ally_health": self.ally_health, "scenario": self.scenario.name}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -184,17 +130,37 @@ class Engine:
                 found = tuple(saved[name].shape) if name in saved else "nothing"
                 raise ValueError(f"This engine's {name} has shape {array.shape}, the saved state holds {found}")
         for name, array in mine.items():
-            array[...] = saved[name].numpy()
+            array[...] = saved[name]
         self.seed, self.ally_health = state["seed"], state["ally_health"]
 
-    def _run(self, loop: Callable[..., Any], *inputs: Any) -> None:
-        """Call a compiled loop on every shard of games, the first one in this thread."""
-        jobs = []
-        if self._pool is not None:
-            jobs = [self._pool.submit(loop, self._arena, *shard, *inputs) for shard in self._shards[1:]]
-        loop(self._arena, *self._shards[0], *inputs)
-        for job in jobs:
-            job.result()
+    def _play(self, restart: bool, loops: int) -> None:
+        """A new episode of the chosen games, or an env step of all; with a recorder in parts."""
+        if self.recorder is None:
+            self._turn(restart, True, True, loops)
+            return
+        out = self.outputs
+        playing = self._arena.chosen if restart else ~(out.terminated | out.truncated)
+        self._turn(restart, True, False, 0)
+        for _ in range(loops):
+            self._turn(restart, False, False, 1)
+            if not restart:
+                self.recorder.look(playing)
+        self._turn(restart, False, True, 0)
+        if restart:
+            self.recorder.begin(playing)
+
+    def _turn(self, restart: bool, begins: bool, ends: bool, loops: int) -> None:
+        """One call of the compiled loop."""
+        self._arena.job[0] = restart, begins, ends, loops, self.seed, self.ally_health
+        self._crew.play_turn()
+
+
+def hire(arena: Arena, threads: int) -> Crew:
+    """The crew that plays an arena's games; a single thread has one share only."""
+    games = len(arena.fighters)
+    size = math.ceil(games / (threads * SHARES_PER_THREAD)) if threads > 1 else games
+    board = np.zeros(BOARD_SIZE, np.int64)
+    return Crew(partial(play_shares, arena, board, size), board, math.ceil(games / size), threads - 1)
 
 
 def describe_illegal(actions: NDArray[np.int64], outputs: Outputs, game: int, agent: int) -> str:
@@ -211,9 +177,3 @@ def check_sizes(scenario: Scenario, num_envs: int, threads: int) -> None:
         raise ValueError(f"threads must be at least 1, not {threads}")
     if scenario.n_agents < 1 or scenario.n_enemies < 1 or scenario.n_units > MAX_UNITS:
         raise ValueError(f"A battle needs 1 to {MAX_UNITS} units with both sides present, not {scenario.n_units}")
-
-
-def split_games(num_envs: int, shards: int) -> list[tuple[int, int]]:
-    """Ranges first..last-1 of nearly equal size that cover 0..num_envs-1."""
-    size = math.ceil(num_envs / shards)
-    return [(first, min(first + size, num_envs)) for first in range(0, num_envs, size)]

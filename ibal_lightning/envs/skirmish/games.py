@@ -61,11 +61,13 @@ class SkirmishGames:
 
     def state_dict(self) -> Mapping[str, Any]:
         """The whole battle, mid-episode, as tensors and plain numbers."""
-        return self.engine.state_dict()
+        state = self.engine.state_dict()
+        return state | {"arrays": {name: torch.from_numpy(array) for name, array in state["arrays"].items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
-        self.engine.load_state_dict(state)
+        arrays = {name: tensor.numpy() for name, tensor in state["arrays"].items()}
+        self.engine.load_state_dict({**state, "arrays": arrays})
 
     def close(self) -> None:
         """Nothing to free."""

@@ -16,12 +16,15 @@ STAMP = "skirmish-kernels.sha256"
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_rewrites": True}
 # A function called once a game step or more rarely; also from Python.
-kernel = njit(cache=True, **OPTIONS)
+kernel = njit(cache=True, no_cfunc_wrapper=True, **OPTIONS)
 # A piece of one that runs once or a few times a game step, compiled on its own.
 block = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 # A part of one: always inlined, because a call would copy every array header it is given. Not callable from Python
 # (two wrappers less to compile): test it through ``kernel(part.py_func)``.
 part = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+# A function that does little but call others: pasted into its caller before that is compiled, so that what it calls is
+# not compiled once more for it. Only where few lines are pasted few times: otherwise compilation takes minutes.
+thin = njit(inline="always", **OPTIONS)
 
 
 def drop_stale_kernels(folder: Path) -> None:

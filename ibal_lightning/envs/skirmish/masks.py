@@ -79,21 +79,6 @@ def in_reach(rules: Rules, units: Units, memory: Memory, g: int, i: int, slot: i
 
 
 @part
-def is_legal(rules: Rules, units: Units, memory: Memory, g: int, i: int, action: int) -> bool:
-    """Whether agent i of game g may choose the action now."""
-    if action <= 0 or action >= rules.n_actions or units.health[g, i] <= 0:
-        return action == 0 and units.health[g, i] <= 0
-    if FIRST_MOVE <= action < FIRST_MOVE + N_MOVES:
-        return can_move(rules, np.float64(units.x[g, i]), np.float64(units.y[g, i]), action)
-    if action < rules.n_actions_no_attack:
-        return True
-    slot = target_slot(rules, units, g, i, action - rules.n_actions_no_attack)
-    if slot < 0 or units.health[g, slot] <= 0:
-        return False
-    return not rules.action_mask or in_reach(rules, units, memory, g, i, slot)
-
-
-@part
 def write_mask(rules: Rules, units: Units, memory: Memory, g: int, i: int, avail: NDArray[np.bool_]) -> None:
     """Write the actions (A,) of agent i that are legal under the true range test, whatever ``action_mask`` says."""
     alive = units.health[g, i] > 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.kernel import part
+from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.masks import widen_mask, write_mask
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
 from ibal_lightning.envs.skirmish.rows import write_allies, write_enemies
@@ -19,7 +19,7 @@ from ibal_lightning.envs.skirmish.state_vector import write_state
 from ibal_lightning.envs.skirmish.visits import draw_visits, see_game
 
 
-@part
+@thin
 def observe_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """Write obs, state, avail and alive of game g; in SMACv2 this draws the visiting order and moves the flags.
 
@@ -31,7 +31,7 @@ def observe_game(rules: Rules, units: Units, memory: Memory, g: int, out: Output
     look_game(rules, units, memory, g, out)
 
 
-@part
+@thin
 def look_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """``observe_game`` with the visiting order and draws that stand in memory.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ibal_lightning.envs.skirmish.kernel import part
+from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
 from ibal_lightning.envs.skirmish.rng import OBSERVE, stream_key, uniform
 from ibal_lightning.envs.skirmish.rules import MEDIVAC, Rules
@@ -19,7 +19,7 @@ LOST, GOES_ON, WON, DRAWN = -1, 0, 1, 2
 EPISODE_DRAWS = 1 << 40  # counters from here on belong to what is drawn once an episode
 
 
-@part
+@thin
 def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, out: Outputs) -> None:
     """Start the bookkeeping of an episode after its units have been placed; ``memory.episode[g]`` is already set.
 

@@ -7,13 +7,14 @@ The mixer is SplitMix64's finaliser (Steele, Lea, Flood 2014, "Fast splittable p
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-# Purposes keep streams apart inside one episode.
-SPAWN, COMBAT, OBSERVE = 1, 2, 3
+from ibal_lightning.envs.skirmish.kernel import part, thin
+
+# Purposes keep streams apart inside one episode. Of one type, or a function would be compiled for each.
+SPAWN, COMBAT, OBSERVE = np.int64(1), np.int64(2), np.int64(3)
 
 
-@njit(cache=True, inline="always")
+@thin
 def mix(z: np.uint64) -> np.uint64:
     """SplitMix64's bijective 64-bit mixing function."""
     z = np.uint64(z)
@@ -22,7 +23,7 @@ def mix(z: np.uint64) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
+@part
 def stream_key(seed: int, game: int, episode: int, purpose: int) -> np.uint64:
     """The key of one stream of one episode of one game."""
     golden = np.uint64(0x9E3779B97F4A7C15)
@@ -32,7 +33,7 @@ def stream_key(seed: int, game: int, episode: int, purpose: int) -> np.uint64:
     return mix(key ^ (np.uint64(purpose) * golden + np.uint64(3)))
 
 
-@njit(cache=True)
+@part
 def uniform(key: np.uint64, counter: int) -> float:
     """The counter-th uniform number in [0, 1) of a stream."""
     bits = mix(key + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighters, World
-from ibal_lightning.envs.skirmish.dynamics import report, run_loop
+from ibal_lightning.envs.skirmish.dynamics import report
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.orders import advance_to
 from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
@@ -106,6 +106,7 @@ def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
     f[i].quiet, f[i].attackers = w.kinds[kind].shield_delay, 0
     f[i].fighting, f[i].healed, f[i].exploding = False, False, False
     f[i].key, f[i].draws = mix(key ^ np.uint64(i)), 0
+    f[i].dealt = 0.0
 
 
 @block
@@ -134,15 +135,13 @@ def give_first_orders(w: World, f: Fighters, key: np.uint64) -> None:
 
 @block
 def start_game(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.float64], name: EpisodeName) -> None:
-    """Begin an episode: everything random in it depends on its name only."""
+    """Begin an episode, before its first loops: everything random in it depends on its name only."""
     key = stream_key(name.seed, name.game, name.episode, SPAWN)
     combat = stream_key(name.seed, name.game, name.episode, COMBAT)
     place_units(w, f, start, offsets, key)
     for i in range(w.n_units):
         reset_unit(w, f, i, combat)
     give_first_orders(w, f, key)
-    for _ in range(w.switches.initial_loops):
-        run_loop(w, f)
 
 
 @block
