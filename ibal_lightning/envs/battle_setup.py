@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
+from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.engine import Engine, step_games
 from ibal_lightning.envs.skirmish.games import SkirmishGames

@@ -1,6 +1,6 @@
 """Where units stand at the start: the lattice rule, fitted positions, and SMACv2's drawn positions.
 
-Sources: ENGINE_RULES rule 19; the lattice from recordings of the real game; SMAC.md section 2 (SMACv2 position distributions).
+Sources: recordings of the real game (the lattice), ENGINE_RULES rule 19 (fitted positions), SMAC.md section 2 (SMACv2).
 """
 
 from __future__ import annotations
