@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ibal_lightning import __version__
 from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
+from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.games import SkirmishGames
@@ -93,7 +93,7 @@ def make_spec(scenario: Scenario, rules: Rules, engine: str, matters: Mapping[st
 
 def _engine_version(engine: str, package: str) -> str:
     if engine == "skirmish":
-        return __version__
+        return VERSION
     try:
         return version(package)
     except PackageNotFoundError:  # put on the path without being installed

@@ -116,7 +116,6 @@ def test_a_reflected_battle_is_the_reflection_of_the_battle(seed: int) -> None:
     allies, enemies = [place(9.0) for _ in range(4)], [place(14.0) for _ in range(4)]
     mirrored = [[(kind, x, 32 - y) for kind, x, y in side] for side in (allies, enemies)]
     field, mirror = make_field(allies, enemies, order="chase"), make_field(*mirrored, order="chase")
-    mirror.f["side"] = -1
     mirror.f["y"] = 32 - field.f["y"]
     for i in range(4):
         for one in (field, mirror):

@@ -65,6 +65,44 @@ def test_opposite_sides_never_overlap_and_walk_around_one_another(offset: float)
     assert field.f["x"][0] == pytest.approx(18, abs=0.06)
 
 
+def test_the_way_around_a_unit_is_two_tangents_and_the_arc_between() -> None:
+    field = make_field([("marine", 10.0, 16.0)], [("spinecrawler", 12.0, 16.0)], turning=False)
+    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    loops = field.command(0, "move", x=14.0, y=16.0).loops_until(lambda: field.f["order"][0] == 0)
+    radius = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
+    way = 2 * math.sqrt(4 - radius**2) + radius * 2 * math.asin(radius / 2)
+    assert way < loops * STATS["marine"]["speed"] + 0.05 < way + 0.3
+
+
+def test_a_row_of_fighting_comrades_is_walked_around_by_switch() -> None:
+    row = [("zealot", 15.0, 15.4), ("zealot", 15.0, 16.0), ("zealot", 15.0, 16.6)]
+    field = make_field([("spinecrawler", 13.5, 16.0)], [*row, ("zealot", 17.0, 16.0)], own_fighters_block=True)
+    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.loops(60)
+    assert field.f["fighting"][1:].all()
+    x, y = field.f["x"][1:], field.f["y"][1:]
+    apart = np.hypot(x[3] - x[:3], y[3] - y[:3])
+    assert apart.min() >= 2 * STATS["zealot"]["inner"] - 0.01
+
+
+def test_a_medivac_speeds_up_by_switch() -> None:
+    field = make_field([("medivac", 10.0, 16.0)], FAR, acceleration=True).command(0, "move", x=20.0, y=16.0).loops(8)
+    acceleration = 2.3125 / 16**2
+    assert field.f["x"][0] - 10 == pytest.approx(acceleration * 36, abs=1e-4)  # 1 + 2 + ... + 8
+    field.loops(30)
+    before = float(field.f["x"][0])
+    assert field.loops(1).f["x"][0] - before == pytest.approx(STATS["medivac"]["speed"], abs=1e-4)
+
+
+def test_units_slide_along_walls() -> None:
+    pathing = np.zeros((32, 32), bool)
+    pathing[8:20, 8:28] = True
+    field = make_field([("marine", 10.0, 19.5)], FAR, pathing=pathing).command(0, "move", x=10.0, y=21.5).loops(8)
+    assert (field.f["x"][0], field.f["y"][0]) == (10.0, pytest.approx(20, abs=0.15))
+    field.command(0, "move", x=14.0, y=22.0).loops(40)
+    assert field.f["x"][0] > 13
+
+
 def test_units_of_one_side_are_pushed_apart_half_each_unless_one_fights() -> None:
     field = make_field([("marine", 10.0, 16.0), ("marine", 10.5, 16.0)], FAR).loops(1)
     assert field.f["x"][:2].tolist() == pytest.approx([10 - 0.125, 10.5 + 0.125])

@@ -129,11 +129,46 @@ def test_air_is_hit_by_those_who_can() -> None:
     assert hitters == {"marine", "stalker", "hydralisk"}
 
 
-def test_the_lattice_is_sorted_by_distance_then_west_then_south() -> None:
+def test_the_lattice_is_sorted_by_distance_then_counterclockwise_from_the_south() -> None:
     offsets = lattice_offsets()
-    squared = (offsets**2).sum(axis=1)
-    assert (np.diff(squared) >= 0).all()
-    assert offsets[:5].tolist() == [[0, 0], [-0.25, 0], [0, -0.25], [0, 0.25], [0.25, 0]]
+    assert (np.diff((offsets**2).sum(axis=1)) >= 0).all()
+    ring, diagonal = [[0, -1], [1, 0], [0, 1], [-1, 0]], [[1, -1], [1, 1], [-1, 1], [-1, -1]]
+    assert offsets[:9].tolist() == [[0, 0], *ring, *diagonal]
+
+
+BLOCK = {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)}
+DISC = {(x, y) for x in range(-3, 4) for y in range(-3, 4) if x * x + y * y <= 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "seen"),
+    [
+        ("3m", "marine", {(0, 0), (0, -1), (1, 0)}),
+        ("10m_vs_11m", "marine", BLOCK | {(0, -2), (2, 0)}),
+        ("27m_vs_30m", "marine", DISC | {(1, -3)}),
+        ("MMM", "marine", BLOCK - {(-1, -1), (-1, 1)}),
+        ("MMM", "marauder", {(-1, -1), (-1, 1)}),
+        ("3s_vs_3z", "zealot", {(0, 0), (0, -1), (1, 0)}),
+    ],
+)
+def test_enemies_start_where_recordings_of_the_real_game_show_them(
+    name: str, kind: str, seen: set[tuple[int, int]]
+) -> None:
+    engine = make_engine(name, num_envs=1, initial_loops=0)
+    engine.reset()
+    f = engine.arena.fighters[0][-engine.scenario.n_enemies :]
+    f = f[f["kind"] == KINDS.index(kind)]
+    pitch = 2 * load_stats()[KINDS.index(kind)]["radius"]
+    assert {(x, y) for x, y in zip((f["x"] - 23) / pitch, (f["y"] - 16) / pitch, strict=True)} == seen
+
+
+def test_enemies_march_in_formation() -> None:
+    for formation in (True, False):
+        engine = make_engine("27m_vs_30m", num_envs=1, initial_loops=30, formation=formation)
+        engine.reset()
+        f = engine.arena.fighters[0][-30:]
+        assert f["x"].mean() < 19.5
+        assert (np.ptp(f["y"]) == pytest.approx(6 * 0.75, abs=0.02)) == formation
 
 
 @pytest.mark.parametrize("name", ["25m", "MMM2", "so_many_baneling", "2c_vs_64zg", "protoss_20_vs_23", "zerg_10_vs_11"])

@@ -54,6 +54,7 @@ FIGHTER = np.dtype(
         ("shield", np.float32),
         ("energy", np.float32),
         ("cooldown", np.float32),  # loops until the weapon is ready
+        ("pace", np.float32),  # map units walked in the last loop, for kinds that take time to speed up
         ("face_x", np.float32),  # unit vector
         ("face_y", np.float32),
         ("order_x", np.float32),  # point of MOVING or ADVANCING

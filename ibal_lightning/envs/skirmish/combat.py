@@ -93,7 +93,8 @@ def engage(w: World, f: Fighters, i: int, target: int) -> None:
     kind = f[i].kind
     if gap(w, f, i, target) > w.kinds[kind].range:
         if f[i].backswing <= 0:
-            walk(w, f, i, f[target].x, f[target].y)
+            reach = w.kinds[kind].range + w.kinds[kind].radius + w.kinds[f[target].kind].radius
+            walk(w, f, i, f[target].x, f[target].y, reach)
         return
     f[i].fighting = True
     if aims_at(w, f, i, target) and f[i].cooldown <= 0:

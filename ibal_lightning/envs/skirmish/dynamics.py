@@ -41,8 +41,9 @@ def follow_order(w: World, f: Fighters, i: int) -> None:
         return
     if has_arrived(w, f, i, ARRIVED if order == MOVING else AT_THE_POINT):
         f[i].order = IDLE
+        f[i].pace = 0.0
     elif f[i].backswing <= 0:
-        walk(w, f, i, f[i].order_x, f[i].order_y)
+        walk(w, f, i, f[i].order_x, f[i].order_y, 0.0)
 
 
 @thin

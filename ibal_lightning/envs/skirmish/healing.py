@@ -46,8 +46,9 @@ def heal(w: World, f: Fighters, i: int, j: int) -> None:
     """One loop of healing unit j: rate and cost by the data, one healer a target, or fly up to it."""
     kind = f[i].kind
     if gap(w, f, i, j) > w.kinds[kind].heal_range:
-        walk(w, f, i, f[j].x, f[j].y)
+        walk(w, f, i, f[j].x, f[j].y, w.kinds[kind].heal_range)
         return
+    f[i].pace = 0.0
     if f[j].healed:
         return
     f[j].healed = True

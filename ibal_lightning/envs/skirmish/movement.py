@@ -8,16 +8,17 @@ import numpy as np
 
 from ibal_lightning.envs.skirmish.battle import Fighters, World
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS
-from ibal_lightning.envs.skirmish.kernel import part
+from ibal_lightning.envs.skirmish.kernel import block, part
 from ibal_lightning.envs.skirmish.stats import GROUND
 
 # Rule 12: 999.84 degrees a data second (units.json) are 62.49 a loop; no step beyond 92 degrees.
 TURN_COS, TURN_SIN = math.cos(math.radians(999.84 / 16)), math.sin(math.radians(999.84 / 16))
 STAND_COS = math.cos(math.radians(92))
 AIM_COS = math.cos(0.2)  # rule 12: shooting needs the target within 0.2 rad
-# Rule 14: headings tried around an obstacle, 15 degrees apart up to 120.
-N_HEADINGS = 8
-HEADING_COS, HEADING_SIN = math.cos(math.radians(15)), math.sin(math.radians(15))
+# Rule 14: who stands in the way this far ahead is walked around, turning aside by up to 150 degrees (both inferred).
+LOOK, FARTHEST_COS = 3.0, math.cos(math.radians(150))
+N_TURNS = 4
+CLEARANCE = 1e-4  # squared map units that rounding may cost
 ARRIVED = 0.05  # rule 11: a move order ends this close to its point
 
 
@@ -56,89 +57,105 @@ def is_ground(w: World, layer: int, x: float, y: float) -> bool:
 
 
 @part
-def runs_into(w: World, f: Fighters, i: int, j: int, x: float, y: float) -> bool:
-    """Whether unit i, stepping to (x, y), comes closer to unit j than the inner radii allow (rule 14).
+def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
+    """Whether unit i has to walk around unit j (rule 14): always one of the other side, and by a switch a fighting one
+    of its own."""
+    if f[j].health <= 0 or j == i or w.kinds[f[j].kind].layer != w.kinds[f[i].kind].layer:
+        return False
+    if (j < w.n_agents) != (i < w.n_agents):
+        return w.switches.blocking
+    return w.switches.own_fighters_block and f[j].fighting
 
-    Stepping away from an overlap is allowed.
+
+@part
+def hits(ahead_x: float, ahead_y: float, x: float, y: float, reach: float, length: float) -> bool:
+    """Whether a walk of ``length`` along a unit vector comes within ``reach`` of (x, y); walking away never does."""
+    along = ahead_x * x + ahead_y * y
+    if along <= 0:
+        return False
+    along = min(along, length)
+    x, y = x - along * ahead_x, y - along * ahead_y
+    return x * x + y * y < reach * reach - CLEARANCE
+
+
+@part
+def tangent(x: float, y: float, reach: float, side: int) -> tuple[float, float]:
+    """The unit vector that grazes a disc of radius ``reach`` around (x, y), to the left of it (side 1) or the right."""
+    away = math.sqrt(x * x + y * y) + 1e-9
+    sine = min(reach / away, 1.0)
+    cosine = math.sqrt(1.0 - sine * sine)
+    x, y, sine = x / away, y / away, sine * side
+    return x * cosine - y * sine, x * sine + y * cosine
+
+
+@part
+def heading(w: World, f: Fighters, i: int, x: float, y: float, length: float, side: int) -> tuple[float, float]:
+    """The unit vector nearest to (x, y) on one side of it along which nobody stands in the way; (0, 0) if none is."""
+    to_x, to_y = x, y
+    for _ in range(N_TURNS):
+        turned = False
+        for j in range(w.n_units):
+            if blocks(w, f, i, j):
+                reach = w.kinds[f[i].kind].inner + w.kinds[f[j].kind].inner
+                dx, dy = f[j].x - f[i].x, f[j].y - f[i].y
+                if hits(to_x, to_y, dx, dy, reach, length):
+                    to_x, to_y = tangent(dx, dy, reach, side)
+                    turned = True
+        if not turned:
+            return to_x, to_y
+        if to_x * x + to_y * y < FARTHEST_COS:
+            break
+    return 0.0, 0.0
+
+
+@part
+def step_around(w: World, f: Fighters, i: int, x: float, y: float, pace: float, length: float) -> None:
+    """Walk ``pace`` along the unit vector (x, y), or around who stands in the way within ``length`` (rule 14).
+
+    The side that asks for the smaller turn is kept until the way is clear again, so that nobody dithers.
     """
-    dx, dy = f[j].x - x, f[j].y - y
-    reach = w.kinds[f[i].kind].inner + w.kinds[f[j].kind].inner
-    after = dx * dx + dy * dy
-    if after >= reach * reach or f[j].health <= 0 or w.kinds[f[j].kind].layer != w.kinds[f[i].kind].layer:
-        return False
-    dx, dy = f[j].x - f[i].x, f[j].y - f[i].y
-    return after < dx * dx + dy * dy
+    chosen, best, best_x, best_y = 0, -2.0, 0.0, 0.0
+    for k in range(2):
+        side = f[i].side if f[i].side != 0 else 1
+        side = side if k == 0 else -side
+        to_x, to_y = heading(w, f, i, x, y, min(length, LOOK), side)
+        along = to_x * x + to_y * y
+        if along > best and (to_x != 0 or to_y != 0):
+            chosen, best, best_x, best_y = side, along, to_x, to_y
+        if best > -1 and (f[i].side != 0 or (to_x == x and to_y == y)):
+            break
+    f[i].side = 0 if best_x == x and best_y == y else chosen
+    if best > -2:
+        shove(w, f, i, best_x * pace, best_y * pace)
 
 
-@part
-def is_blocked(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
-    """Whether unit i, stepping to (x, y), would run into a unit of the other side, or, by a switch, into a fighting one
-    of its own (rule 14)."""
-    first, last = (w.n_agents, w.n_units) if i < w.n_agents else (0, w.n_agents)
-    for j in range(first, last):
-        if runs_into(w, f, i, j, x, y):
-            return True
-    if w.switches.own_fighters_block:
-        first, last = (0, w.n_agents) if i < w.n_agents else (w.n_agents, w.n_units)
-        for j in range(first, last):
-            if f[j].fighting and j != i and runs_into(w, f, i, j, x, y):
-                return True
-    return False
-
-
-@part
-def is_free(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
-    """Whether unit i may step to (x, y)."""
-    if not is_ground(w, w.kinds[f[i].kind].layer, x, y):
-        return False
-    return not w.switches.blocking or not is_blocked(w, f, i, x, y)
-
-
-@part
-def step_around(w: World, f: Fighters, i: int, x: float, y: float) -> None:
-    """Take the step (x, y), or the first free one of headings 15 to 120 degrees beside it (rule 14)."""
-    side = f[i].side
-    cosine, sine = 1.0, 0.0
-    for k in range(2 * N_HEADINGS + 1):
-        # k = 0 is straight on; then each angle to the side last used and to the other one.
-        turn_sine = sine * side if k % 2 == 1 else -sine * side
-        # Rounded as it will be stored, or a step could round onto the cell behind the one that was tested.
-        to_x = np.float32(f[i].x + x * cosine - y * turn_sine)
-        to_y = np.float32(f[i].y + x * turn_sine + y * cosine)
-        if is_free(w, f, i, to_x, to_y):
-            f[i].x, f[i].y = to_x, to_y
-            if k > 0 and k % 2 == 0:
-                f[i].side = -side
-            return
-        if k % 2 == 0:
-            cosine, sine = cosine * HEADING_COS - sine * HEADING_SIN, sine * HEADING_COS + cosine * HEADING_SIN
-
-
-@part
-def step_towards(w: World, f: Fighters, i: int, x: float, y: float) -> None:
-    """One loop of walking straight to (x, y), with instant acceleration (rule 12)."""
+@block
+def walk(w: World, f: Fighters, i: int, x: float, y: float, stop: float) -> None:
+    """One loop of walking towards (x, y), no nearer than ``stop``, on the shortest path around cliffs (rule 12)."""
+    t = w.terrain
+    if not t.direct and w.switches.path_finding and w.kinds[f[i].kind].layer == GROUND:
+        goal = t.anchor[cell_of(x, y)]
+        corner = t.waypoint[goal, t.anchor[cell_of(f[i].x, f[i].y)]]
+        if corner != goal and corner >= 0:
+            x, y, stop = corner % MAP_CELLS + 0.5, corner // MAP_CELLS + 0.5, 0.0
     dx, dy = x - f[i].x, y - f[i].y
     length = math.sqrt(dx * dx + dy * dy)
-    speed = w.kinds[f[i].kind].speed
-    if length < 1e-6 or speed <= 0:
+    pace = min(top_speed(w, f, i), length)
+    if length < 1e-6 or pace <= 0:
         return
-    pace = min(speed, length) * turn(w, f, i, dx / length, dy / length)
+    pace *= turn(w, f, i, dx / length, dy / length)
+    f[i].pace = pace
     if pace > 0:
-        step_around(w, f, i, dx / length * pace, dy / length * pace)
+        step_around(w, f, i, dx / length, dy / length, pace, max(length - stop, pace))
 
 
 @part
-def walk(w: World, f: Fighters, i: int, x: float, y: float) -> None:
-    """One loop of walking to (x, y) on the shortest path around cliffs."""
-    t = w.terrain
-    if t.direct or not w.switches.path_finding or w.kinds[f[i].kind].layer != GROUND:
-        step_towards(w, f, i, x, y)
-        return
-    goal = t.anchor[cell_of(x, y)]
-    corner = t.waypoint[goal, t.anchor[cell_of(f[i].x, f[i].y)]]
-    if corner != goal and corner >= 0:
-        x, y = corner % MAP_CELLS + 0.5, corner // MAP_CELLS + 0.5
-    step_towards(w, f, i, x, y)
+def top_speed(w: World, f: Fighters, i: int) -> float:
+    """Map units that unit i can walk in this loop: its speed, or what its acceleration allows by now (rule 12)."""
+    kind = f[i].kind
+    if w.switches.acceleration:
+        return min(w.kinds[kind].speed, f[i].pace + w.kinds[kind].acceleration)
+    return w.kinds[kind].speed
 
 
 @part
@@ -158,10 +175,15 @@ def has_arrived(w: World, f: Fighters, i: int, tolerance: float) -> bool:
 
 @part
 def shove(w: World, f: Fighters, i: int, dx: float, dy: float) -> None:
-    """Push unit i aside unless cliffs or the map's edge are in the way."""
+    """Move unit i by (dx, dy), along cliffs or the map's edge where they are in the way."""
+    layer = w.kinds[f[i].kind].layer
     x, y = np.float32(f[i].x + dx), np.float32(f[i].y + dy)
-    if is_ground(w, w.kinds[f[i].kind].layer, x, y):
+    if is_ground(w, layer, x, y):
         f[i].x, f[i].y = x, y
+    elif is_ground(w, layer, x, f[i].y):
+        f[i].x = x
+    elif is_ground(w, layer, f[i].x, y):
+        f[i].y = y
 
 
 @part

@@ -1,6 +1,6 @@
 """Where units stand at the start: the lattice rule, fitted positions, and SMACv2's drawn positions.
 
-Sources: ENGINE_RULES rules 19 and 21; SMAC.md section 2 (SMACv2 position distributions).
+Sources: recordings of the real game (the lattice), ENGINE_RULES rule 19 (fitted positions), SMAC.md section 2 (SMACv2).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from ibal_lightning.envs.skirmish.movement import is_ground
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.state import KINDS
 
-PITCH = 0.25  # of the lattice, rule 21
-LATTICE_REACH = 12.0  # map units searched around a point: room for 64 zerglings, and for 43 colossi
+LATTICE_REACH = 12  # unit diameters searched around a point: room for over 400 units of one kind
 MAX_GROUPS = 4  # of SMACv2's surrounded start
 CENTRE, SHIFT = MAP_CELLS / 2, 2.0  # its group points lie between a corner and the centre shifted along a diagonal
 SPAWNS = ("lattice", "fitted")
@@ -30,7 +29,7 @@ def starting_fighters(w: World, scenario: Scenario, spawn: str) -> Fighters:
     Kinds and positions are all that is set, and nothing where teams are drawn.
 
     Raises:
-        ValueError: another rule than lattice (rule 21) or fitted (rule 19), or no fitted positions for this map.
+        ValueError: another rule than lattice or fitted (rule 19), or no fitted positions for this map.
     """
     if spawn not in SPAWNS:
         raise ValueError(f"Unknown spawn {spawn!r}: {nearest_names(spawn, SPAWNS)}")
@@ -67,18 +66,23 @@ def fitted_spawn(scenario: Scenario) -> dict[str, Any]:
 
 
 def lattice_offsets() -> NDArray[np.float64]:
-    """(M, 2) points of a square lattice of ``PITCH`` by distance from the origin, ties by smaller x, then y."""
-    steps = np.arange(-LATTICE_REACH, LATTICE_REACH + PITCH, PITCH)
+    """(M, 2) points of the unit square lattice by distance from the origin, ties counterclockwise from the south.
+
+    Source: recordings of the real game. 30 marines created at one point fill every lattice point up to distance 3 and
+    then (1, -3); 11 marines the nine nearest, (0, -2) and (2, 0); 7 all but (-1, -1) and (-1, 1); 3 the origin,
+    (0, -1) and (1, 0). Units are created looking south, where the search begins.
+    """
+    steps = np.arange(-LATTICE_REACH, LATTICE_REACH + 1.0)
     x, y = (axis.reshape(-1) for axis in np.meshgrid(steps, steps, indexing="ij"))
-    squared = x * x + y * y
-    order = np.lexsort((y, x, squared))
+    squared, angle = x * x + y * y, np.arctan2(x, -y) % (2 * np.pi)
+    order = np.lexsort((angle, squared))
     order = order[squared[order] <= LATTICE_REACH**2]
     return np.ascontiguousarray(np.stack([x[order], y[order]], axis=1))
 
 
 @part
 def stands_clear(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
-    """Whether unit i fits at (x, y) beside the units placed before it, separation radii touching (rule 21)."""
+    """Whether unit i fits at (x, y) beside the units placed before it, separation radii touching at most."""
     kind = f[i].kind
     if not is_ground(w, w.kinds[kind].layer, x, y):
         return False
@@ -92,11 +96,14 @@ def stands_clear(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
 
 @kernel
 def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> None:
-    """Move each unit, in creation order, to the free lattice point nearest to where it was asked to stand."""
+    """Move each unit, in creation order, to the first free lattice point around where it was asked to stand.
+
+    The pitch is the unit's diameter: .75 for marines, 1 for zealots in the recordings (see ``lattice_offsets``).
+    """
     for i in range(w.n_units):
-        wanted_x, wanted_y = f[i].x, f[i].y
+        wanted_x, wanted_y, pitch = f[i].x, f[i].y, 2.0 * w.kinds[f[i].kind].radius
         for k in range(offsets.shape[0]):
-            x, y = np.float32(wanted_x + offsets[k, 0]), np.float32(wanted_y + offsets[k, 1])
+            x, y = np.float32(wanted_x + pitch * offsets[k, 0]), np.float32(wanted_y + pitch * offsets[k, 1])
             if stands_clear(w, f, i, x, y):
                 f[i].x, f[i].y = x, y
                 break

@@ -102,8 +102,8 @@ def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
     f[i].health, f[i].shield, f[i].energy = w.kinds[kind].health, w.kinds[kind].shield, w.kinds[kind].energy
     f[i].cooldown, f[i].windup, f[i].backswing, f[i].hit_timer = 0.0, 0.0, 0.0, 0.0
     f[i].order, f[i].order_target, f[i].target, f[i].hit_target = IDLE, NOBODY, NOBODY, NOBODY
-    f[i].face_x, f[i].face_y, f[i].side = 0.0, -1.0, 1
-    f[i].quiet, f[i].attackers = w.kinds[kind].shield_delay, 0
+    f[i].face_x, f[i].face_y, f[i].side = 0.0, -1.0, 0
+    f[i].quiet, f[i].attackers, f[i].pace = w.kinds[kind].shield_delay, 0, 0.0
     f[i].fighting, f[i].healed, f[i].exploding = False, False, False
     f[i].key, f[i].draws = mix(key ^ np.uint64(i)), 0
     f[i].dealt = 0.0
@@ -122,15 +122,33 @@ def place_units(w: World, f: Fighters, start: Fighters, offsets: NDArray[np.floa
     number_units(w, f, key, counter)
 
 
+@part
+def middle(w: World, f: Fighters) -> tuple[float, float]:
+    """Mean position of the enemies."""
+    x, y, n = 0.0, 0.0, w.n_units - w.n_agents
+    for i in range(w.n_agents, w.n_units):
+        x += f[i].x / n
+        y += f[i].y / n
+    return x, y
+
+
 @kernel
 def give_first_orders(w: World, f: Fighters, key: np.uint64) -> None:
-    """The order that the map gives its enemies at their creation (SMAC.md section 3)."""
+    """The order that the map gives its enemies at their creation (SMAC.md section 3).
+
+    One order to a group is marched in formation: in recordings of 27m_vs_30m the grid of the spawn is still whole in
+    mid-field. That its middle goes to the point is inferred.
+    """
     if not w.advance:
         return
     way = uniform(key, POINT_DRAW)
     x, y = w.start_x + (w.end_x - w.start_x) * way, w.start_y + (w.end_y - w.start_y) * way
+    mid_x, mid_y = middle(w, f)
     for i in range(w.n_agents, w.n_units):
-        advance_to(w, f, i, x, y)
+        if w.switches.formation:
+            advance_to(w, f, i, x + f[i].x - mid_x, y + f[i].y - mid_y)
+        else:
+            advance_to(w, f, i, x, y)
 
 
 @block

@@ -27,6 +27,7 @@ KIND = np.dtype(
         ("shield", np.float64),
         ("armor", np.float64),
         ("speed", np.float64),  # map units a loop
+        ("acceleration", np.float64),  # map units a loop and loop
         ("radius", np.float64),  # ranges are measured between edges
         ("separation", np.float64),  # radius at which idle units of one side keep apart
         ("inner", np.float64),  # radius at which moving units are blocked
@@ -107,6 +108,7 @@ def body_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         "shield": values("shield"),
         "armor": values("armor"),
         "speed": values("speed_normal_per_s") / LOOPS_PER_SECOND,
+        "acceleration": values("acceleration") / LOOPS_PER_SECOND**2,
         "radius": values("radius"),
         "separation": values("separation_radius"),
         "inner": values("inner_radius", "separation_radius"),

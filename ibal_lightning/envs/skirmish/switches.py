@@ -18,10 +18,12 @@ class Switches(NamedTuple):
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
     scan_bonus: float = 0.0  # 6: added to the scan range
-    enemies_first: bool = False  # 3: which side acts first in a loop
+    enemies_first: bool = True  # 3: which side acts first in a loop (inferred, docs/fidelity.md has the sensitivity)
+    formation: bool = True  # 6: enemies keep their places relative to one another on the march
+    acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; trained policies disagree
     turning: bool = True  # 12: turning takes time
     blocking: bool = True  # 14: units of opposite sides block one another
-    own_fighters_block: bool = False  # 14: so do fighting units of one's own side, without path finding around them
+    own_fighters_block: bool = False  # 14: so do fighting units of one's own side
     separation: bool = True  # 14: units of one side are pushed apart
     windup: bool = True  # 15: damage point
     backswing: bool = True  # 15: no walking right after a shot
