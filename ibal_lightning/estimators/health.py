@@ -27,7 +27,7 @@ class Health(nn.Module):
 
     ``explained`` is the gain over the action-free null model, ``chance`` the gain that actions from other moments of
     similar state would have reached, ``attribution`` the share of a pair's score in the dims that describe the source.
-    All are NaN until there is something to say.
+    All are NaN until there is something to say; attribution stays 0 where the names of observations do not tell.
     """
 
     def __init__(self, spec: EnvSpec) -> None:
@@ -36,9 +36,10 @@ class Health(nn.Module):
         self.chance: Tensor
         self.attribution: Tensor
         self.about: Tensor
-        for name in ("explained", "chance", "attribution"):
-            self.register_buffer(name, torch.full((), float("nan")))
         self.register_buffer("about", described_agents(spec), persistent=False)
+        for name in ("explained", "chance", "attribution"):
+            known = name != "attribution" or bool(self.about.any())
+            self.register_buffer(name, torch.full((), float("nan") if known else 0.0))
         self.distrusted = False  # whether the last word in the log was a warning
 
     @property
