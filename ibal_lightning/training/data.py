@@ -172,7 +172,7 @@ def check_memory(env: Env, attack: Attack, capacity: int, device: torch.device) 
             f"a replay of {capacity} episodes needs about {need / 1e9:.1f} GB, {device} has {total / 1e9:.1f} GB; "
             f"use training.replay_episodes={fits}, or an on-policy backbone (backbone=mappo), which needs none"
         )
-    logger.info("The replay of %d episodes takes up to %.2f GB of %s memory.", capacity, need / 1e9, device)
+    logger.info("The replay takes %.2f GB for %s episodes.", need / 1e9, f"{capacity:,}")
 
 
 def memory(device: torch.device) -> int | None:
