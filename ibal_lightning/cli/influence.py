@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> float:
     write_then_rename(directory.path / "influence.json", lambda path: path.write_text(text + "\n"))
     what = f"{env.spec.fingerprint}: k = {K} of {env.spec.n_agents}, {len(seen.p)} held-out steps"
     Console().print(influence_table(rows, what))
-    return rows["total"]["mean"]
+    return float(measured.total.mean())
 
 
 def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
@@ -92,23 +92,26 @@ def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: in
     return models.measure(seen, draws=cfg.draws, seed=cfg.seed)
 
 
-def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float]]:
-    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term."""
-    rows = {}
+def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float | None]]:
+    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term.
+
+    The action term is about intended actions, which are not drawn: it and the total have no null.
+    """
+    rows: dict[str, dict[str, float | None]] = {}
     for name in TERMS:
         mean, error = clustered_mean(getattr(measured, name), episode)
-        rows[name] = {"mean": mean, "standard_error": error, "null": float(getattr(null, name).mean())}
+        chance = None if name in ("action", "total") else float(getattr(null, name).mean())
+        rows[name] = {"mean": mean, "standard_error": error, "null": chance}
     return rows
 
 
-def influence_table(rows: dict[str, dict[str, float]], title: str) -> Table:
-    """The terms for the terminal; what lies within two standard errors of the null is dim."""
+def influence_table(rows: dict[str, dict[str, float | None]], title: str) -> Table:
+    """The terms for the terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("term", "what", "nats", "+-", "null"):
         text = name in ("term", "what")
         table.add_column(name, justify="left" if text else "right", no_wrap=name != "what")
     for name, row in rows.items():
-        cells = (f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
-        within = abs(row["mean"] - row["null"]) < 2 * row["standard_error"]
-        table.add_row(name, TERMS[name], *cells, style="dim" if within else None)
+        cells = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
+        table.add_row(name, TERMS[name], *cells)
     return table
