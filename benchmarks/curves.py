@@ -40,6 +40,7 @@ def panel(axes: Any, runs: list[dict[str, Any]], against: str) -> None:
     axes.axhline(0.8 if lbf else 0.9, color="grey", linewidth=0.8, linestyle=":")
     axes.set(title=runs[0]["map"], xlabel=LABELS[against], ylim=(0, 1.02), xlim=(0, None))
     axes.set_ylabel("return of greedy tests (1 at most)" if lbf else "win rate of greedy tests")
+    axes.locator_params(axis="x", nbins=4)
     axes.legend(loc="lower right", fontsize=8)
 
 
