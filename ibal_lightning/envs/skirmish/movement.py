@@ -18,6 +18,7 @@ AIM_COS = math.cos(0.2)  # rule 12: shooting needs the target within 0.2 rad
 # Rule 14: who stands in the way this far ahead is walked around, turning aside by up to 150 degrees (both inferred).
 LOOK, FARTHEST_COS = 3.0, math.cos(math.radians(150))
 N_TURNS = 4
+CLOSER = 1e-3  # walked beyond the edge of a range, so that rounding cannot leave a unit just outside
 CLEARANCE = 1e-4  # squared map units that rounding may cost
 ARRIVED = 0.05  # rule 11: a move order ends this close to its point
 
@@ -131,7 +132,7 @@ def step_around(w: World, f: Fighters, i: int, x: float, y: float, pace: float, 
 
 @block
 def walk(w: World, f: Fighters, i: int, x: float, y: float, stop: float) -> None:
-    """One loop of walking towards (x, y), no nearer than ``stop``, on the shortest path around cliffs (rule 12)."""
+    """One loop of walking towards (x, y), to ``stop`` before it, on the shortest path around cliffs (rule 12)."""
     t = w.terrain
     if not t.direct and w.switches.path_finding and w.kinds[f[i].kind].layer == GROUND:
         goal = t.anchor[cell_of(x, y)]
@@ -140,7 +141,7 @@ def walk(w: World, f: Fighters, i: int, x: float, y: float, stop: float) -> None
             x, y, stop = corner % MAP_CELLS + 0.5, corner // MAP_CELLS + 0.5, 0.0
     dx, dy = x - f[i].x, y - f[i].y
     length = math.sqrt(dx * dx + dy * dy)
-    pace = min(top_speed(w, f, i), length)
+    pace = min(top_speed(w, f, i), max(length - stop, 0.0) + CLOSER, length)
     if length < 1e-6 or pace <= 0:
         return
     pace *= turn(w, f, i, dx / length, dy / length)
