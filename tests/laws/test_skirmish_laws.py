@@ -107,7 +107,7 @@ def test_rewards_add_up_to_the_life_the_enemy_lost(name: str) -> None:
         assert earned == pytest.approx(whole - left, abs=1e-2)
 
 
-# The same examples every time: in one of 1,500 battles rounding, which is not symmetric, puts somebody over a threshold.
+# The same examples every time: in one of 1,500 battles rounding, which is not symmetric, tips somebody over a threshold
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6))
 def test_a_reflected_battle_is_the_reflection_of_the_battle(seed: int) -> None:

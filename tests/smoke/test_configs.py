@@ -147,3 +147,15 @@ def test_a_profile_fits_the_backbone_and_the_map(words: str, key: str, value: ob
 def test_every_profile_builds_every_backbone(profile: str, backbone: str, spec: EnvSpec) -> None:
     config = composed(f"training={profile}", f"backbone={backbone}", "env=lbf")
     assert plugins.build(config.backbone, spec).spec is spec
+
+
+def test_an_experiment_may_set_anything_that_the_main_file_sets(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nseed: 7\nevaluation: {attacks: [natural]}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    prepare()
+    with initialize(config_path=None, version_base="1.3"):
+        words = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine"]
+        config = compose(config_name="train", overrides=words, return_hydra_config=False)
+    assert config.seed == 7
+    assert list(config.evaluation.attacks) == ["natural"]
