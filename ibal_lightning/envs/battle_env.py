@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ibal_lightning.envs.battle_setup import play, split_arguments
 from ibal_lightning.envs.skirmish.catalogue import Scenario
+from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.options import Options
+from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import SHIPPED, Capabilities, make_rules
 from ibal_lightning.types import Timestep
 
@@ -116,6 +118,16 @@ class BattleEnv:
     def configure(self, **options: float) -> None:
         """``ally_health=0.85``: all allies start with that share of their health, from the next reset on."""
         self._games.configure(**options)
+
+    def record(self, games: Sequence[int]) -> Recorder:
+        """Record positions, orders, targets and damage in every game loop of ``games`` from now on; ``[]`` stops.
+
+        Raises:
+            ValueError: a game that does not exist, or the genuine game plays (it keeps replays of its own).
+        """
+        if not isinstance(self._games, SkirmishGames):
+            raise ValueError("only the embedded engine records battles: use env.engine=skirmish, or save SC2's replays")
+        return self._games.engine.record(games)
 
     def state_dict(self) -> Mapping[str, Any]:
         """Everything needed to go on exactly, also mid-battle; the genuine game raises ``NotImplementedError``."""

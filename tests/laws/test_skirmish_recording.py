@@ -8,6 +8,7 @@ import pytest
 from ibal_lightning.envs.skirmish.engine import LOOPS_PER_STEP, Engine
 from ibal_lightning.envs.skirmish.recording import FRAME
 from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.envs.smac import Smac
 from tests.laws.test_skirmish_laws import MIXED, make_engine, random_actions
 
 RESTORED = 0.5625  # a medivac's healing a loop; shields regain 0.125
@@ -93,3 +94,17 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         engine.record([0, 2])
     with pytest.raises(ValueError, match=r"Game 1 is not recorded, but \[0\]"):
         engine.record([0]).frames(1)
+
+
+def test_an_environment_records_and_stops() -> None:
+    env = Smac(map_name="3m", num_envs=2, engine="skirmish")
+    recorder = env.record([1])
+    now = env.reset()
+    env.step(now.avail_actions.int().argmax(-1))
+    frames = recorder.frames(1)
+    assert len(frames) == 1 + LOOPS_PER_STEP
+    env.record([])
+    env.step(now.avail_actions.int().argmax(-1))
+    assert len(recorder.frames(1)) == len(frames)
+    with pytest.raises(ValueError, match="Game 2"):
+        env.record([2])

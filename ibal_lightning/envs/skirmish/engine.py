@@ -103,13 +103,14 @@ class Engine:
         return out
 
     def record(self, games: Sequence[int]) -> Recorder:
-        """Record every game loop of ``games`` from now on, until ``recorder`` is set to None.
+        """Record every game loop of ``games`` from now on; with no games at no cost again.
 
         Raises:
             ValueError: a game that does not exist.
         """
-        self.recorder = Recorder(self._arena.fighters, games)
-        return self.recorder
+        recorder = Recorder(self._arena.fighters, games)
+        self.recorder = recorder if len(games) else None
+        return recorder
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, copied: restores mid-battle exactly."""

@@ -1,9 +1,9 @@
 """What happened in each game loop of chosen games, for whoever wants to watch a battle.
 
-    recorder = engine.record([0, 5])
+    recorder = env.record([0, 5])         # of SMAC and SMACv2 on the embedded engine
     ...                                   # reset and step as usual
     frames = recorder.frames(5)           # (L, U) FRAME: frames["x"], frames["damage"], ...
-    engine.recorder = None                # no more
+    env.record([])                        # no more
 
 A recorded step stops after each loop for a look; without a recorder nothing is done that would not be done anyway.
 """
