@@ -26,8 +26,7 @@ class Lbf:
     """B games of one LBF task, stepped one after the other, or shared among worker processes.
 
     The state is the concatenation of all observations (as in EPyMARL). The team reward is the sum over players, at
-    most 1 in an episode. ``won`` means that all food was eaten. The package reports its time limit as an ending; here
-    it is ``truncated``. A disabled agent executes NONE.
+    most 1 in an episode. ``won`` means that all food was eaten. A disabled agent executes NONE.
 
     Args:
         num_envs: B.
@@ -35,6 +34,9 @@ class Lbf:
         device: cpu.
         task: a registered task of the package.
         workers: processes that share the games; 0 plays them in this one. A game's course does not depend on it.
+        continuing_episode: the time limit cuts the episode and values go on beyond it (``truncated``); by default it
+            ends the episode, as the package reports it. Few games end otherwise until something is learnt, and values
+            that always go on from themselves are held down by nothing: QMIX then unlearns what it had found.
 
     Raises:
         ValueError: an unknown task (names the nearest), or a number out of range.
@@ -48,12 +50,14 @@ class Lbf:
         device: str = "cpu",
         task: str = "Foraging-8x8-2p-3f-v3",
         workers: int = 0,
+        continuing_episode: bool = False,
     ) -> None:
         check_range("num_envs", num_envs, 1)
         check_range("env.workers", workers, 0)
         if device != "cpu":
             raise ValueError(f"env.device={device!r}: lbforaging runs on the CPU only; use env.device=cpu")
         check_task(task)
+        self.continuing_episode = continuing_episode
         self.task, self.num_envs, self.device = task, num_envs, torch.device("cpu")
         self.spec = foraging_spec(task, make_foraging(task))
         seeds = game_seeds(seed, num_envs)
@@ -89,18 +93,21 @@ class Lbf:
 
     def _timestep(self) -> Timestep:
         shown = self.games.shown
-        obs, terminated = torch.from_numpy(shown.obs), torch.from_numpy(shown.terminated)
-        info = {"won": terminated.float()}
+        obs, eaten, cut = map(torch.from_numpy, (shown.obs, shown.terminated, shown.truncated))
+        info = {"won": eaten.float()}
+        ends = cut & (not self.continuing_episode)
         if isinstance(self.games, LbfWorkers):
-            info["dropped"] = torch.from_numpy(self.games.dropped).float()
+            dropped = torch.from_numpy(self.games.dropped)
+            info["dropped"] = dropped.float()
+            ends = ends & ~dropped
         return Timestep(
             obs=obs,
             state=obs.flatten(1),
             avail_actions=torch.from_numpy(shown.avail),
             alive=torch.ones(self.num_envs, self.spec.n_agents, dtype=torch.bool),
             reward=torch.from_numpy(shown.reward),
-            terminated=terminated,
-            truncated=torch.from_numpy(shown.truncated),
+            terminated=eaten | ends,
+            truncated=cut & ~ends,
             info=info,
         )
 
