@@ -129,3 +129,15 @@ def test_more_workers_than_games_are_not_started() -> None:
 def test_a_negative_number_of_workers_is_refused() -> None:
     with pytest.raises(ValueError, match=r"env.workers must be >= 0, got -1"):
         Lbf(num_envs=1, task=TASK, workers=-1)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_the_time_limit_ends_an_episode_unless_it_goes_on(goes_on: bool) -> None:
+    env = Lbf(num_envs=2, task="Foraging-8x8-2p-3f-v3", continuing_episode=goes_on)
+    now = env.reset()
+    for _ in range(env.spec.episode_limit):
+        assert not (now.terminated | now.truncated).any()
+        now = env.step(torch.full((2, 2), env.spec.inert_action))
+    assert now.terminated.tolist() == [not goes_on] * 2
+    assert now.truncated.tolist() == [goes_on] * 2
+    assert now.info["won"].tolist() == [0.0, 0.0]

@@ -134,6 +134,8 @@ PROFILES = [
     ("training=pymarl2 backbone.td_lambda=0.9 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.9),
     ("experiment=finetune training=faithful", "backbone.epsilon_start", 0.05),
     ("experiment=finetune training=faithful", "backbone.optimizer", "rmsprop"),
+    ("experiment=lbf", "backbone.target_tau", 0.02),
+    ("experiment=lbf", "training.updates_per_episode", 0.5),
 ]
 
 
