@@ -116,6 +116,9 @@ def test_files_entry_points_and_choices_agree() -> None:
 
 # words, key of the composed config, value: each from the source that the preset's file names
 PROFILES = [
+    ("training=fast", "backbone.target_tau", 0.02),
+    ("training=fast backbone=vdn env=lbf", "training.updates_per_episode", 0.5),
+    ("training=fast backbone=mappo", "training.updates_per_episode", 0.125),
     ("training=faithful", "training.num_envs", 1),
     ("training=faithful backbone=qplex", "backbone.optimizer", "rmsprop"),
     ("training=faithful", "backbone.td_lambda", 0.0),
@@ -134,8 +137,6 @@ PROFILES = [
     ("training=pymarl2 backbone.td_lambda=0.9 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.9),
     ("experiment=finetune training=faithful", "backbone.epsilon_start", 0.05),
     ("experiment=finetune training=faithful", "backbone.optimizer", "rmsprop"),
-    ("experiment=lbf", "backbone.target_tau", 0.02),
-    ("experiment=lbf", "training.updates_per_episode", 0.5),
 ]
 
 
