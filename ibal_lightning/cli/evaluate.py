@@ -15,11 +15,13 @@ from rich.progress import track
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.cli.experiment import build_attack, build_backbone, build_env, build_threat
-from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.cli.experiment import build_attack, build_threat
+from ibal_lightning.cli.run_directory import RunDirectory
+from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.env import Env
 from ibal_lightning.evaluation.results import robustness_table, summarise, write_rows
 from ibal_lightning.evaluation.suite import fit, play
+from ibal_lightning.evaluation.tables import whole_width
 from ibal_lightning.functional.options import check_range
 
 logger = logging.getLogger(__name__)
@@ -32,18 +34,11 @@ def run(cfg: DictConfig) -> float:
     if not cfg.attacks:
         raise ValueError("attacks is empty; name at least one attack, such as [natural]")
     torch.set_num_threads(cfg.evaluation.threads)
-    directory = RunDirectory.existing(cfg.run)
-    config = directory.config()
-    checkpoint = directory.checkpoint()
-    config.merge_with({"evaluation": cfg.evaluation, "threat": cfg.threat})
-    env = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
-    directory.check_fingerprint(env.spec.fingerprint)
-    backbone = build_backbone(config, env.spec)
-    load_part(backbone, checkpoint, "backbone", directory.path)
-    trained = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
-    if any(name.startswith("attack.") for name in checkpoint["state_dict"]):
-        load_part(trained, checkpoint, "attack", directory.path, spare=True)
-    rows = evaluate(config, list(cfg.attacks), directory.path, env, backbone, trained)
+    changes = {"evaluation": cfg.evaluation, "threat": cfg.threat}
+    num_envs = min(cfg.evaluation.num_envs, cfg.evaluation.episodes)
+    team = SavedTeam.open(cfg.run, num_envs=num_envs, stream="evaluation", changes=changes)
+    trained, directory = team.attack(spare=True), team.directory
+    rows = evaluate(team.config, list(cfg.attacks), directory.path, team.env, team.backbone, trained)
     write_rows(directory.results, rows, append=True)
     return show(rows, directory)
 
@@ -127,8 +122,7 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     console.print(what, highlight=False, soft_wrap=True)
     title = f"seed {first['seed']}, greedy, {rows['episode'].n_unique()} games under each attack"
     table = robustness_table(summary, title)
-    whole = console.measure(table, options=console.options.update(width=10_000)).maximum
-    console.width = max(console.width, whole)  # rather a long line than half a number
+    console.width = max(console.width, whole_width(console, table))  # rather a long line than half a number
     console.print(table)
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from ibal_lightning.backbones import pymarl
-from ibal_lightning.cli.experiment import build_backbone, build_env
-from ibal_lightning.cli.run_directory import RunDirectory, load_part, optimizer_state
+from ibal_lightning.cli.run_directory import optimizer_state
+from ibal_lightning.cli.saved_team import SavedTeam
 
 
 def run(cfg: DictConfig) -> None:
@@ -18,12 +18,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ValueError: there is no such run, or its backbone has no PyMARL format.
     """
-    directory = RunDirectory.existing(cfg.run)
-    config, checkpoint = directory.config(), directory.checkpoint()
-    env = build_env(config, num_envs=1, stream="export")
-    directory.check_fingerprint(env.spec.fingerprint)
-    backbone = build_backbone(config, env.spec)
-    env.close()
-    load_part(backbone, checkpoint, "backbone", directory.path)
-    files = pymarl.export(backbone, Path(cfg.out), optimizer_state(checkpoint))
+    team = SavedTeam.open(cfg.run, num_envs=1, stream="export")
+    team.env.close()
+    files = pymarl.export(team.backbone, Path(cfg.out), optimizer_state(team.checkpoint))
     Console().print(f"wrote {', '.join(map(str, files))}", highlight=False, soft_wrap=True)

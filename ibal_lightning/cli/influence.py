@@ -17,14 +17,13 @@ from ibal_lightning.attacks.ibal.influence import Influence, InfluenceModels
 from ibal_lightning.attacks.ibal.mask import Reference
 from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, take
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.cli.experiment import build_backbone, build_env
-from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.env import Env
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.influence import clustered_mean
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.functional.random import derive_seed, seeded, stream
-from ibal_lightning.rollout.collector import Collector
+from ibal_lightning.rollout.collector import Collector, play_episodes
 
 TERMS = {
     "total": "observation + action: cross-group influence",
@@ -42,15 +41,11 @@ def run(cfg: DictConfig) -> float:
     for name in ("episodes", "updates", "moments", "num_envs", "threads"):
         check_range(name, cfg[name], 1)
     torch.set_num_threads(cfg.threads)
-    directory = RunDirectory.existing(cfg.run)
-    config = directory.config()
-    env = build_env(config, num_envs=min(cfg.num_envs, cfg.episodes), stream="influence")
-    directory.check_fingerprint(env.spec.fingerprint)
-    backbone = build_backbone(config, env.spec)
-    load_part(backbone, directory.checkpoint(), "backbone", directory.path)
+    team = SavedTeam.open(cfg.run, num_envs=min(cfg.num_envs, cfg.episodes), stream="influence")
+    env, directory = team.env, team.directory
     K = largest_group(env.spec.n_agents, cfg.K)
     check_range("K", K, 1)
-    drawn = play_drawn(env, backbone.eval(), cfg, K)
+    drawn = play_drawn(env, team.backbone, cfg, K)
     held_out = drawn.episode >= int(0.75 * (int(drawn.episode.max()) + 1))
     learnt, seen = take(drawn, ~held_out), sample(take(drawn, held_out), cfg.moments, cfg.seed)
     measured = fit_and_measure(learnt, seen, env, cfg, K)
@@ -69,13 +64,9 @@ def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
     reference = Reference("soft", cfg.eps_ref, cfg.t_ref)
     probe = Probe(env.spec, Threat(), reference, every=cfg.every)
     collector = Collector(env, backbone, probe, seed=derive_seed(cfg.seed, "influence"))
-    generator, parts, played = stream(cfg.seed, "influence groups"), [], 0
-    while played < cfg.episodes:
-        seed = None if played else derive_seed(cfg.seed, "influence games")
-        batch = collector.collect(env_steps=0, explore=False, seed=seed)
-        parts.append(probe.drawn(batch, K, generator))
-        played += len(batch)
-    return combine(parts)
+    generator = stream(cfg.seed, "influence groups")
+    games = play_episodes(collector, cfg.episodes, seed=derive_seed(cfg.seed, "influence games"))
+    return combine([probe.drawn(batch, K, generator) for batch in games])
 
 
 def sample(drawn: Drawn, moments: int, seed: int) -> Drawn:

@@ -15,7 +15,7 @@ from rich.console import Console
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.evaluation.matrix import doubts, matrix, mixed_fingerprints
 from ibal_lightning.evaluation.results import read_rows
-from ibal_lightning.evaluation.tables import latex, terminal_table
+from ibal_lightning.evaluation.tables import latex, terminal_table, whole_width
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.nearest import did_you_mean
 
@@ -137,7 +137,7 @@ def show(table: pl.DataFrame, title: str) -> None:
     """Print the table the way that fits the terminal."""
     console = Console()
     shapes = [terminal_table(table, "", methods_down=down) for down in (True, False)]
-    widths = [console.measure(shape, options=console.options.update(width=10_000)).maximum for shape in shapes]
+    widths = [whole_width(console, shape) for shape in shapes]
     fitting = shapes[0] if widths[0] <= console.width else shapes[1]
     console.width = max(console.width, min(widths))  # rather a long line than half a number
     console.print(title, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from ibal_lightning.evaluation.matrix import METHOD, NATURAL, WORST
@@ -48,6 +49,11 @@ def terminal_table(matrix: pl.DataFrame, title: str, *, methods_down: bool = Tru
         pairs = [(line, name) if methods_down else (name, line) for name in across]
         table.add_row(line, *(_terminal_cell(methods[m].get(a), best[a]) for m, a in pairs))
     return table
+
+
+def whole_width(console: Console, table: Table) -> int:
+    """Columns of text that a table needs to stand uncut."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
 
 
 def _terminal_cell(cell: dict[str, Any] | None, best: float) -> str:
