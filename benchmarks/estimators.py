@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 
 from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.attacks.ibal.mask import HEADS
 from ibal_lightning.attacks.random_action import RandomAction
-from ibal_lightning.cli.experiment import build_backbone, build_env
-from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.estimators.health import attribution, chance_share
-from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Transitions, draw_transitions
@@ -29,16 +28,11 @@ from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
-HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
-
 
 def games(run: Path, episodes: int) -> tuple[EnvSpec, list[EpisodeBatch]]:
     """Rollouts of 32 games each, every other one under random overrides."""
-    directory = RunDirectory.existing(run)
-    config = directory.config()
-    env = build_env(config, num_envs=32, stream="evaluation")
-    backbone = build_backbone(config, env.spec).eval()
-    load_part(backbone, directory.checkpoint(), "backbone", directory.path)
+    team = SavedTeam.open(str(run), num_envs=32, stream="evaluation")
+    env, backbone = team.env, team.backbone
     attacks = Attack(env.spec, Threat()), RandomAction(env.spec, Threat(), p=0.1)
     collectors = [Collector(env, backbone, attack, seed=7) for attack in attacks]
     rollouts = range(max(episodes // 32, 10))

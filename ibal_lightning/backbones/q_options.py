@@ -1,4 +1,4 @@
-"""The options of the Q-learners and their defaults (the ``fast`` profile)."""
+"""The options of the Q-learners and their defaults; the profiles of ``training=`` set their own."""
 
 from __future__ import annotations
 

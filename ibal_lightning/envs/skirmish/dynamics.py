@@ -11,7 +11,6 @@ from ibal_lightning.envs.skirmish.movement import ARRIVED, has_arrived, separate
 from ibal_lightning.envs.skirmish.state import Units
 from ibal_lightning.envs.skirmish.targeting import choose_target
 
-LOOPS_PER_STEP = 8  # step_mul of both packages
 SEPARATION_PASSES = 2  # rule 3d
 AT_THE_POINT = 0.2  # rule 6: an advancing unit stays this close to its point
 
