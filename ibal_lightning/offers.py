@@ -25,7 +25,7 @@ CONFIGS = "configs"
 OWN_DISTRIBUTION = "ibal-lightning"
 # Constructor parameters that code supplies, so that no config names them.
 SUPPLIED: Mapping[str, frozenset[str]] = {
-    "env": frozenset({"num_envs", "seed", "device"}),
+    "env": frozenset({"num_envs", "seed"}),
     "backbone": frozenset({"spec"}),
     "attack": frozenset({"spec", "threat"}),
     "threat": frozenset(),

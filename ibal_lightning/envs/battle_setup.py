@@ -49,7 +49,10 @@ class Request:
         if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 1:
             raise ValueError(f"num_envs must be a whole number of at least 1, not {self.num_envs!r}.")
         if self.device != "cpu":
-            raise ValueError(f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu.")
+            raise ValueError(
+                f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu. "
+                "Networks learn on a GPU with trainer.accelerator=gpu."
+            )
         own = {"threads": 1, "stats": "liberty", "spawn": "lattice", "switches": None}
         for name, default in own.items() if self.engine == "sc2" else ():
             if getattr(self, name) != default:

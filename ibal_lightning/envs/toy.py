@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibal_lightning.functional.options import usable_device
 from ibal_lightning.functional.random import stream
 from ibal_lightning.types import EnvSpec, Timestep
 
@@ -34,7 +35,7 @@ class ToyEnv(ABC):
         for name, value in (("num_envs", num_envs), ("n_agents", n_agents)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.num_envs, self.device = num_envs, torch.device(device)
+        self.num_envs, self.device = num_envs, usable_device("env.device", device)
         self.spec = EnvSpec(
             n_agents=n_agents,
             n_actions=self.n_actions,

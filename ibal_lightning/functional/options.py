@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+import torch
+
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Refuse a value outside ``allowed``.
@@ -38,3 +40,18 @@ def check_counts(**counts: int) -> None:
     """
     for name, value in counts.items():
         check_range(f"attack.{name}", value, 1)
+
+
+def usable_device(name: str, value: str) -> torch.device:
+    """The device that an option names.
+
+    Raises:
+        ValueError: torch knows no such device, or this machine has none.
+    """
+    try:
+        device = torch.device(value)
+    except RuntimeError:
+        raise ValueError(f"{name} must name a device of torch such as cpu or cuda, got {value!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"{name}={value!r}: torch finds no GPU here; use {name}=cpu")
+    return device
