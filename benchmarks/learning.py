@@ -139,6 +139,8 @@ def main() -> None:
     epymarl.add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="option=value")
     args = parser.parse_intermixed_args()
+    if args.json and not args.json.parent.is_dir():
+        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
     if args.epymarl:
         return epymarl.compare(args)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"

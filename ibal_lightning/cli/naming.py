@@ -33,7 +33,8 @@ def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> A
 def task(config: DictConfig) -> str | None:
     """The first text among the environment's options: a map, a scenario, an id."""
     env = config.get("env") or {}
-    return next((str(env[key]) for key in env if key != "_target_" and isinstance(env[key], str)), None)
+    texts = (key for key in env if key not in ("_target_", "device") and isinstance(env[key], str))
+    return next((str(env[key]) for key in texts), None)
 
 
 def safe(text: str) -> str:

@@ -57,7 +57,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         replay_episodes: int = 5000,
         batch_episodes: int = 32,
         updates_per_episode: float = 0.125,
-        attack_updates_per_episode: float = 0.125,
+        attack_updates_per_episode: float = 0.25,
         attack_window: int = 1000,
         device: torch.device | None = None,
     ) -> None:

@@ -213,7 +213,7 @@ def test_policies_are_sampled_as_their_softmax_over_legal_actions_says() -> None
 
 
 def test_hard_and_soft_target_updates() -> None:
-    hard, soft = build(Qmix, target_interval=3), build(Qmix, target_interval=1, target_tau=0.25)
+    hard, soft = build(Qmix, target_interval=3, target_tau=1.0), build(Qmix, target_interval=1, target_tau=0.25)
     before = soft.target_agent.fc1.weight.clone()
     for updates in (1, 2):
         hard.after_update(updates)
@@ -278,7 +278,7 @@ def test_value_norm_measures_and_inverts() -> None:
 @pytest.mark.parametrize(
     ("cls", "options", "words"),
     [
-        (Vdn, {"n_step": 3}, ["n_step=3", "td_lambda=0.6"]),
+        (Vdn, {"n_step": 3}, ["n_step=3", "td_lambda=0.8"]),
         (Qmix, {"optimizer": "adm"}, ["optimizer", "adam, rmsprop", "did you mean 'adam'"]),
         (Qmix, {"td_lambda": 1.5}, ["td_lambda", "between 0 and 1", "1.5"]),
         (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "1 to 3", "4"]),

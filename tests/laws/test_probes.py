@@ -17,7 +17,15 @@ from ibal_lightning.envs.probes import PROBES, ConstantReward, CuedAction, OwnAc
 from ibal_lightning.types import EpisodeBatch
 
 GAMMA = 0.8
-Q_OPTIONS = {"gamma": GAMMA, "lr": 1e-2, "target_interval": 5, "epsilon_start": 0.3, "epsilon_finish": 0.3}
+Q_OPTIONS = {
+    "gamma": GAMMA,
+    "lr": 1e-2,
+    "td_lambda": 0.6,
+    "target_interval": 5,
+    "target_tau": 1.0,
+    "epsilon_start": 0.3,
+    "epsilon_finish": 0.3,
+}
 PPO_OPTIONS = {"gamma": GAMMA, "lr": 3e-3, "critic_lr": 1e-2, "epochs": 5, "value_norm_decay": 0.9}
 LEARNERS = {
     "vdn": (Vdn, Q_OPTIONS, 120),

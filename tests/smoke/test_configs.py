@@ -14,6 +14,7 @@ from ibal_lightning.attack import Threat
 from ibal_lightning.cli.app import main, prepare, verbs
 from ibal_lightning.cli.availability import availability
 from ibal_lightning.cli.list import chosen_from
+from ibal_lightning.cli.naming import task
 from ibal_lightning.env import Env
 from ibal_lightning.offers import SUPPLIED, config_folder, names, offers
 from ibal_lightning.types import EnvSpec
@@ -95,6 +96,19 @@ def test_every_logger_builds(name: str, tmp_path: Path) -> None:
 def test_the_command_line_overrules_the_method() -> None:
     assert composed("method=ibal", "attack=dis_2").attack.count == 2
     assert composed("method=random_obs").attack["_target_"].endswith("RandomObs")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["env=smac"], "3m"),
+        (["env=smacv2"], "terran_5_vs_5"),
+        (["env=lbf", "env.device=cpu"], "Foraging-8x8-2p-3f-v3"),
+        (["env=matrix_game"], "climbing"),
+    ],
+)
+def test_a_run_is_named_after_its_task(words: list[str], name: str) -> None:
+    assert task(composed(*words)) == name
 
 
 def test_list_shows_what_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
