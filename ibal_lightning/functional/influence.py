@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def channel_information(effects: Tensor, p: Tensor, *, draws: int, generator: torch.Generator) -> Tensor:
+def gaussian_channel_information(effects: Tensor, p: Tensor, *, draws: int, generator: torch.Generator) -> Tensor:
     """I(y; b_1..b_J) of ``y = sum_j effects[j, b_j] + noise``, independent b_j ~ p[j], unit white noise.
 
     Monte Carlo over ``draws`` joint inputs with the exact density of each: InfoNCE with the best critic, hence a lower

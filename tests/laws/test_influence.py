@@ -18,7 +18,12 @@ from ibal_lightning.attacks.ibal.mask import Reference
 from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, take
 from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
-from ibal_lightning.functional.influence import channel_information, clustered_mean, scalar_information, whitening
+from ibal_lightning.functional.influence import (
+    clustered_mean,
+    gaussian_channel_information,
+    scalar_information,
+    whitening,
+)
 from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
 
@@ -63,7 +68,7 @@ def test_no_effect_is_no_information_and_a_clear_one_is_the_entropy() -> None:
 def test_one_source_through_many_dims_is_one_dim_of_its_total_strength(means: list[float], p: list[float]) -> None:
     direction = torch.tensor([0.6, 0.0, -0.8])
     effects = (torch.tensor(means)[:, None] * direction)[None, None]
-    found = channel_information(
+    found = gaussian_channel_information(
         effects.expand(40, 1, -1, -1), torch.tensor(p).expand(40, 1, -1), draws=500, generator=generator()
     )
     assert float(found.mean()) == pytest.approx(numeric_information(means, p), abs=0.02)
@@ -76,7 +81,7 @@ def test_sources_in_dims_of_their_own_add_up() -> None:
     p = torch.tensor([[0.2, 0.5, 0.3], [0.3, 0.3, 0.4]])[None]
     each = sum(numeric_information(effects[0, j, :, j].tolist(), p[0, j].tolist()) for j in range(2))
     effects, p = effects.expand(40, -1, -1, -1), p.expand(40, -1, -1)
-    assert float(channel_information(effects, p, draws=500, generator=generator()).mean()) == pytest.approx(
+    assert float(gaussian_channel_information(effects, p, draws=500, generator=generator()).mean()) == pytest.approx(
         each, abs=0.03
     )
 
@@ -84,9 +89,9 @@ def test_sources_in_dims_of_their_own_add_up() -> None:
 def test_the_joint_term_cannot_exceed_the_logarithm_of_its_draws() -> None:
     effects = 100 * torch.eye(64)[None, None]
     p = torch.full((1, 1, 64), 1 / 64)
-    few = float(channel_information(effects, p, draws=16, generator=generator()))
+    few = float(gaussian_channel_information(effects, p, draws=16, generator=generator()))
     assert few <= math.log(16) + 1e-5
-    assert float(channel_information(effects, p, draws=4000, generator=generator())) == pytest.approx(
+    assert float(gaussian_channel_information(effects, p, draws=4000, generator=generator())) == pytest.approx(
         math.log(64), abs=0.05
     )
 

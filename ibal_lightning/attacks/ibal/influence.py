@@ -20,7 +20,7 @@ from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.observation_model import LOG_VARIANCE, ObservationModel
 from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.transitions import Transitions
-from ibal_lightning.functional.influence import channel_information, scalar_information, whitening
+from ibal_lightning.functional.influence import gaussian_channel_information, scalar_information, whitening
 from ibal_lightning.functional.random import stream
 from ibal_lightning.types import EnvSpec
 
@@ -135,7 +135,7 @@ def joint_and_bound(
         return 0.0, 0.0
     bound = scalar_information(effects, p.expand(len(effects), *p.shape)).sum()
     white = effects.permute(1, 2, 0, 3).flatten(2) @ whitening(covariance).mT
-    return float(channel_information(white[None], p[None], draws=draws, generator=generator)), float(bound)
+    return float(gaussian_channel_information(white[None], p[None], draws=draws, generator=generator)), float(bound)
 
 
 def pattern_term(model: Reconstruction, drawn: Drawn) -> Tensor:
