@@ -110,6 +110,22 @@ class Influence:
 
 
 @dataclass
+class Sweep:
+    """The whole config of ``sweep``; ``configs/sweep/`` holds the search spaces."""
+
+    name: str = MISSING  # of the study in the storage
+    trials: int = MISSING  # finished or pruned trials that the study is to have in all
+    overrides: list[str] = MISSING  # words of `ibal train` that every trial has
+    space: dict[str, Any] = field(default_factory=dict)  # option -> a list of values, or {low, high} with step or log
+    attacks: list[str] = MISSING  # the score is the mean over these
+    metric: str = MISSING  # won or return
+    seed: int = MISSING  # of the sampler
+    prune: bool = MISSING  # stop trials whose tests are below the median of earlier ones
+    dir: str = MISSING  # the trials' run directories, trials.csv, the storage
+    storage: str = MISSING  # database that several workers may share, by the URL of SQLAlchemy
+
+
+@dataclass
 class List:
     """The whole config of ``list``."""
 
@@ -129,4 +145,7 @@ def register() -> None:
     store.store(group="types", name="export_pymarl", node=ExportPymarl, package="_global_")
     store.store(group="types", name="figures", node=Figures, package="_global_")
     store.store(group="types", name="influence", node=Influence, package="_global_")
+    sweep = OmegaConf.structured(Sweep)
+    OmegaConf.set_struct(sweep.space, False)  # any option of `ibal train`, checked when a trial begins
+    store.store(group="types", name="sweep", node=sweep, package="_global_")
     store.store(group="types", name="list", node=List, package="_global_")

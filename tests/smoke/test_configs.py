@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import optuna
 import pytest
 from hydra import compose, initialize
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +16,7 @@ from ibal_lightning.cli.app import main, prepare, verbs
 from ibal_lightning.cli.availability import availability
 from ibal_lightning.cli.list import chosen_from
 from ibal_lightning.cli.naming import task
+from ibal_lightning.cli.search_space import Space
 from ibal_lightning.env import Env
 from ibal_lightning.offers import SUPPLIED, config_folder, names, offers
 from ibal_lightning.types import EnvSpec
@@ -23,7 +25,8 @@ CONFIGS = config_folder("ibal_lightning")
 assert CONFIGS is not None
 USABLE = [key for key, items in sorted(offers().items()) if availability(items)[0]]
 CHOICES = [(group, name) for group, name in USABLE if chosen_from(group)]
-IN_MAIN_JOB = [(group, name) for group, name in CHOICES if group != "estimator"]  # chosen inside attacks
+ELSEWHERE = ("estimator", "sweep")  # chosen inside attacks, and by another command
+IN_MAIN_JOB = [(group, name) for group, name in CHOICES if group not in ELSEWHERE]
 REQUIRED = {"ega": ["weights"]}  # released files of others, which we do not ship
 
 
@@ -49,6 +52,16 @@ def test_every_choice_composes_into_the_main_job(group: str, name: str) -> None:
         missing = {key.rpartition(".")[2] for key in OmegaConf.missing_keys(config[group])}
         required = set(REQUIRED.get(name, []))
         assert missing == required, f"{group}={name} alone does not run: {missing} have no default"
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "sweep"])
+def test_every_search_composes_and_varies_options_that_its_runs_have(name: str) -> None:
+    prepare()
+    with initialize(config_path=None, version_base="1.3"):
+        sweep = compose(config_name="sweep", overrides=[f"sweep={name}"])
+    assert sweep.name == name
+    space = Space.parse(OmegaConf.to_container(sweep.space), list(sweep.overrides))
+    composed(*sweep.overrides, *space.words(space.suggest(optuna.create_study().ask())))
 
 
 @pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "env"])
