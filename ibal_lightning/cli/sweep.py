@@ -40,6 +40,7 @@ def run(cfg: DictConfig) -> float:
     Raises:
         ValueError: the space, an option or a word is impossible, or the study of that name asked another question.
         Failure: several trials in a row failed, or none finished.
+        KeyboardInterrupt: Ctrl-C; the trial that was running is not counted.
     """
     check_range("trials", cfg.trials, 1)
     check_choice("metric", cfg.metric, sorted(METRICS))
@@ -50,7 +51,11 @@ def run(cfg: DictConfig) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     study = open_study(cfg)
     trials = Trials(folder, space, list(cfg.overrides), list(cfg.attacks), cfg.metric)
-    search(study, trials, cfg.trials, cfg.seed)
+    try:
+        search(study, trials, cfg.trials, cfg.seed)
+    except KeyboardInterrupt:
+        news.info("stopped after %d of %d trials; the same command goes on", done(study), cfg.trials)
+        raise
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
     if not finished:
         raise Failure(f"no trial of {cfg.name} finished; their run directories are in {folder}")
