@@ -1,7 +1,8 @@
-"""What a sweep may vary: options of ``train`` and the values to try."""
+"""What a sweep may vary: options of ``train`` and the values to try, and how they are spelt as overrides."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from ibal_lightning.functional.options import check_choice
 
 KEYS = ("low", "high", "step", "log")
 # What would change the test along with the training, or where a trial lies.
-FIXED = ("threat.", "evaluation.", "hydra.", "logger", "seed")
+FIXED = ("threat", "evaluation", "hydra", "logger", "seed", "seeds")
+PLAIN = re.compile(r"[A-Za-z_][\w./:-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Space:
                 "'space={attack.eta:{low:0.4,high:0.9}}'"
             )
         taken = {word.partition("=")[0].lstrip("+~") for word in overrides}
-        for name in space:
-            if name.startswith(FIXED):
+        for name in map(str, space):
+            if re.split(r"[./@]", name.lstrip("+~"))[0] in FIXED:
                 raise ValueError(f"space.{name} cannot be searched: it would change how trials are tested")
             if name in taken:
                 raise ValueError(f"{name} stands in overrides and in space; leave it out of one")
-        return cls({name: distribution(name, values) for name, values in space.items()})
+        return cls({str(name): distribution(str(name), values) for name, values in space.items()})
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """The values of a trial."""
@@ -83,7 +85,13 @@ def distribution(name: str, values: Any) -> BaseDistribution:
 
 
 def spelt(value: Any) -> str:
-    """A value as Hydra reads it."""
+    """A value as Hydra reads it; text that it would take for something else in quotes."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if PLAIN.fullmatch(value) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+        return value
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count before a quote only
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{escaped[len(escaped) - trailing :]}'"

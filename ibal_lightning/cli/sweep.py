@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
+import shlex
+import signal
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import polars as pl
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
@@ -19,17 +24,20 @@ from rich.table import Table
 
 from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.search_space import Space
-from ibal_lightning.cli.trial import METRICS, TrialFailed, Trials
+from ibal_lightning.cli.trial import METRICS, TrialFailed, TrialRunner
 from ibal_lightning.evaluation.tables import whole_width
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import derive_seed
 
-news = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 SHOWN = 10  # trials in the table
-HEARTBEAT = 30  # seconds; a trial whose worker has been silent for three of them is given up
+HEARTBEAT = 30  # seconds; a trial whose worker has been silent for three of them is tried again
 MAX_FAILURES = 3  # in a row
+# A trial is stopped when its tests are in the lowest quarter, from the third test on: tests meet no attack, so that
+# they tell a policy that learns nothing from one that learns, not which of two is the more robust.
+PRUNER = optuna.pruners.PercentilePruner(75.0, n_startup_trials=5, n_warmup_steps=2)
 
 
 def run(cfg: DictConfig) -> float:
@@ -40,85 +48,111 @@ def run(cfg: DictConfig) -> float:
     Raises:
         ValueError: the space, an option or a word is impossible, or the study of that name asked another question.
         Failure: several trials in a row failed, or none finished.
-        KeyboardInterrupt: Ctrl-C; the trial that was running is not counted.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the trial that was running is not counted.
     """
-    check_range("trials", cfg.trials, 1)
-    check_choice("metric", cfg.metric, sorted(METRICS))
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what fails we say ourselves
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # the heartbeat
-    space = Space.parse(OmegaConf.to_container(cfg.space), list(cfg.overrides))
-    folder = Path(cfg.dir)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    check_range("trials", cfg.trials, 1)
+    check_choice("metric", cfg.metric, sorted(METRICS))
+    space, folder = Space.parse(OmegaConf.to_container(cfg.space), list(cfg.overrides)), Path(cfg.dir)
+    if any(word.startswith(("seeds=", "hydra.")) for word in cfg.overrides):
+        raise ValueError("overrides: a trial is one run with a directory of its own; seeds= and hydra.* cannot be set")
     folder.mkdir(parents=True, exist_ok=True)
     study = open_study(cfg)
-    trials = Trials(folder, space, list(cfg.overrides), list(cfg.attacks), cfg.metric)
+    runner = TrialRunner(folder, space, list(cfg.overrides), list(cfg.attacks), cfg.metric, config_dir())
     try:
-        search(study, trials, cfg.trials, cfg.seed)
+        run_trials(study, runner, cfg.trials, cfg.seed)
     except KeyboardInterrupt:
-        news.info("stopped after %d of %d trials; the same command goes on", done(study), cfg.trials)
+        logger.info("stopped after %d of %d trials; the same command goes on", done(study), cfg.trials)
         raise
-    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
-    if not finished:
+    if not any(trial.state is TrialState.COMPLETE for trial in study.trials):
         raise Failure(f"no trial of {cfg.name} finished; their run directories are in {folder}")
-    write_then_rename(folder / "trials.csv", rows_of(study, trials.attacks).write_csv)
-    console, table = Console(), table_of(finished, trials.attacks)
-    console.width = max(console.width, whole_width(console, table))  # rather a long line than half a number
-    console.print(table)
-    best = study.best_trial
-    console.print(f"best: ibal {' '.join([*trials.overrides, *space.words(best.params)])}", soft_wrap=True)
-    console.print(f"all trials: {folder / 'trials.csv'}", soft_wrap=True)
+    show(study, runner)
     return study.best_value
+
+
+def config_dir() -> list[str]:
+    """The flag that named a folder of configs, for the trials."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def open_study(cfg: DictConfig) -> optuna.Study:
     """The study of that name, new or as it was left.
 
     Raises:
-        ValueError: the storage cannot be opened, or its study has another space, metric or fixed words.
+        ValueError: the storage cannot be opened, or its study has trials of another space, metric or fixed words.
     """
-    try:
-        storage = optuna.storages.RDBStorage(
-            cfg.storage,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=3 * HEARTBEAT,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
-        )
-    except Exception as error:  # SQLAlchemy's and the drivers' own
-        raise ValueError(f"storage={cfg.storage} cannot be opened: {str(error).splitlines()[0]}") from error
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=5) if cfg.prune else optuna.pruners.NopPruner()
     study = optuna.create_study(
-        storage=storage, study_name=cfg.name, direction="maximize", load_if_exists=True, pruner=pruner
+        storage=open_storage(cfg.storage),
+        study_name=cfg.name,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=PRUNER if cfg.prune else optuna.pruners.NopPruner(),
     )
     asked = {key: OmegaConf.to_container(cfg[key]) for key in ("space", "overrides", "attacks")}
     asked["metric"] = cfg.metric
     before = study.user_attrs.get("question", asked)
     differs = [key for key in asked if before[key] != asked[key]]
-    if differs:
-        raise ValueError(f"the study {cfg.name} in {cfg.storage} has another {', '.join(differs)}; choose name=")
+    if differs and done(study):
+        raise ValueError(f"the study {cfg.name} has trials with another {', '.join(differs)}; choose another name=")
     study.set_user_attr("question", asked)
     return study
 
 
-def search(study: optuna.Study, trials: Trials, wanted: int, seed: int) -> None:
-    """Run trials until ``wanted`` are done, whoever ran them."""
-    before, begun = done(study), time.monotonic()
-    if before >= wanted:
-        return
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """The database of the studies.
 
-    def reseed(study: optuna.Study, _: FrozenTrial | None = None) -> None:
-        # A sampler that depends on the trials so far only: a study that is gone on with is that which never stopped.
-        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(seed, f"sweep {len(study.trials)}") % 2**32)
+    Raises:
+        ValueError: it cannot be opened.
+    """
+    for attempt in (0, 1):
+        try:
+            return optuna.storages.RDBStorage(
+                url,
+                heartbeat_interval=HEARTBEAT,
+                grace_period=3 * HEARTBEAT,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
+            )
+        except Exception as error:  # SQLAlchemy's and the drivers' own
+            if attempt:
+                shown = re.sub(r"//[^/@]*@", "//***@", url)
+                raise ValueError(f"storage={shown} cannot be opened: {str(error).splitlines()[0]}") from error
+            time.sleep(1)  # another worker may just have made its tables
+    raise AssertionError
+
+
+def run_trials(study: optuna.Study, runner: TrialRunner, wanted: int, seed: int) -> None:
+    """Run trials until ``wanted`` are done, whoever ran them.
+
+    Raises:
+        Failure: several in a row failed here.
+    """
+    before, begun, failures = done(study), time.monotonic(), []
+
+    def score(trial: optuna.Trial) -> float:
+        # The sampler depends on the number of the trial only: a study that is gone on with is that which never stopped.
+        study.sampler = optuna.samplers.TPESampler(seed=derive_seed(seed, f"sweep {trial.number}") % 2**32)
+        try:
+            value = runner(trial)
+        except TrialFailed as error:
+            failures.append(str(error))
+            raise
+        failures.clear()
+        return value
 
     def report(study: optuna.Study, trial: FrozenTrial) -> None:
         minutes = (time.monotonic() - begun) / 60 / max(done(study) - before, 1) * max(wanted - done(study), 0)
         result = f"{trial.value:.3f}" if trial.state is TrialState.COMPLETE else trial.state.name.lower()
-        news.info("trial %d: %s, %d of %d done, %.0f min left", trial.number, result, done(study), wanted, minutes)
-        last = study.get_trials(deepcopy=False)[-MAX_FAILURES:]
-        if [item.state for item in last] == [TrialState.FAIL] * MAX_FAILURES:
-            raise Failure(f"the last {MAX_FAILURES} trials failed; the last one: {trial.user_attrs.get('error')}")
+        logger.info("trial %d: %s, %d of %d done, %.0f min left", trial.number, result, done(study), wanted, minutes)
+        write_then_rename(runner.folder / "trials.csv", rows_of(study, runner.attacks).write_csv)
+        if len(failures) == MAX_FAILURES:
+            raise Failure(f"{MAX_FAILURES} trials in a row failed; the last one: {failures[-1]}")
 
-    reseed(study)
     enough = optuna.study.MaxTrialsCallback(wanted, states=DONE)
-    study.optimize(trials, callbacks=[report, reseed, enough], catch=(TrialFailed,))
+    if before < wanted:
+        study.optimize(score, callbacks=[report, enough], catch=(TrialFailed,))
 
 
 def done(study: optuna.Study) -> int:
@@ -136,6 +170,16 @@ def rows_of(study: optuna.Study, attacks: Sequence[str]) -> pl.DataFrame:
         for trial in study.get_trials(deepcopy=False)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def show(study: optuna.Study, runner: TrialRunner) -> None:
+    """Print the best trials and the command of the best."""
+    console, table = Console(), table_of(study.get_trials(states=DONE[:1]), runner.attacks)
+    console.width = max(console.width, whole_width(console, table))  # rather a long line than half a number
+    console.print(table)
+    words: list[Any] = [*runner.overrides, *runner.space.words(study.best_params)]
+    console.print(f"best: ibal {shlex.join(words)}", soft_wrap=True, markup=False)
+    console.print(f"all trials: {runner.folder / 'trials.csv'}", soft_wrap=True)
 
 
 def table_of(trials: Sequence[FrozenTrial], attacks: Sequence[str]) -> Table:

@@ -45,6 +45,8 @@ def test_a_sweep_runs_trials_and_goes_on(
         (["space={attack.etta:[0.5]}"], "attack.etta"),
         (["space={threat.dims:[0.5]}"], "how trials are tested"),
         (["attacks=[natural,ibl]"], "attack=ibl: no such choice"),
+        (["attacks=[natural,hp_15]"], "this environment does not know hp_15"),
+        (['overrides=["seeds=[0,1]"]'], "a trial is one run"),
     ],
 )
 def test_mistakes_are_named(

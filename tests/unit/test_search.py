@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import polars as pl
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
 
-from ibal_lightning.cli.search_space import Space
-from ibal_lightning.cli.sweep import search
-from ibal_lightning.cli.trial import stop, watch
+from ibal_lightning.cli.errors import Failure
+from ibal_lightning.cli.search_space import Space, spelt
+from ibal_lightning.cli.sweep import PRUNER, run_trials
+from ibal_lightning.cli.trial import TrialFailed, TrialRunner, greedy_scores, stop, watch
 
 SPACE = {
     "attack.eta": {"low": 0.4, "high": 0.9},
@@ -56,6 +62,9 @@ def test_values_are_inside_the_space_and_spelt_as_hydra_reads_them() -> None:
         ({"attack.eta": {"low": 0.1, "high": 0.4, "logg": True}}, ["space.attack.eta", "did you mean 'log'"]),
         ({"attack.K": {"low": "one", "high": 2}}, ["space.attack.K"]),
         ({"threat.dims": [0.1, 0.2]}, ["space.threat.dims", "how trials are tested"]),
+        ({"+threat.dims": [0.1, 0.2]}, ["threat.dims", "how trials are tested"]),
+        ({"threat": ["default"]}, ["space.threat", "how trials are tested"]),
+        ({"hydra/launcher": ["basic"]}, ["hydra/launcher", "how trials are tested"]),
         ({"seed": [0, 1]}, ["space.seed", "how trials are tested"]),
         ({"env.map_name": ["3m", "8m"]}, ["env.map_name", "overrides and in space"]),
     ],
@@ -66,38 +75,88 @@ def test_impossible_spaces_are_named(space: dict[str, Any], words: list[str]) ->
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-class Bowl:
-    """Trials without runs: best at eta = 0.7."""
+class Bowl(TrialRunner):
+    """Trials without runs: best at eta = 0.7; the numbers in ``broken`` fail."""
 
-    def __init__(self) -> None:
-        self.space = Space.parse(SPACE, [])
+    broken: frozenset[int] = frozenset()
 
     def __call__(self, trial: optuna.Trial) -> float:
         values = self.space.suggest(trial)
+        if trial.number in self.broken:
+            raise TrialFailed(f"the disk of trial {trial.number} is gone")
         return 1.0 - abs(values["attack.eta"] - 0.7)
 
 
-def test_a_study_that_was_stopped_goes_on_as_if_it_had_not_been() -> None:
+@pytest.fixture
+def bowl(tmp_path: Path) -> Bowl:
+    return Bowl(tmp_path, Space.parse(SPACE, []), [], ["natural"], "won")
+
+
+def test_a_study_that_was_stopped_goes_on_as_if_it_had_not_been(bowl: Bowl) -> None:
     whole, parted = (optuna.create_study(direction="maximize") for _ in range(2))
-    search(whole, Bowl(), 14, seed=3)  # type: ignore[arg-type]
+    run_trials(whole, bowl, 14, seed=3)
     for wanted in (5, 5, 12, 14):
-        search(parted, Bowl(), wanted, seed=3)  # type: ignore[arg-type]
+        run_trials(parted, bowl, wanted, seed=3)
         assert len(parted.trials) == max(wanted, 5)
     assert [t.params for t in whole.trials] == [t.params for t in parted.trials]
     assert whole.best_value > 0.9
+    saved = pl.read_csv(bowl.folder / "trials.csv")
+    assert saved["score"].to_list() == pytest.approx([t.value for t in whole.trials])
 
 
-def test_a_run_below_the_median_is_ended(tmp_path: Path) -> None:
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
-    good = study.ask()
-    for step in range(3):
-        good.report(0.9, step)
-    study.tell(good, 0.9)
+def test_three_failures_in_a_row_end_a_sweep_whatever_other_workers_do(bowl: Bowl) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.ask()  # another worker's trial, still running
+    object.__setattr__(bowl, "broken", frozenset({1, 2, 4, 5, 6}))
+    with pytest.raises(Failure, match="3 trials in a row failed; the last one: the disk of trial 6 is gone"):
+        run_trials(study, bowl, 10, seed=0)
+    assert [t.number for t in study.trials if t.state is TrialState.COMPLETE] == [3]
+
+
+def test_a_run_directory_that_is_there_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "trial_0000").mkdir()
+    runner = TrialRunner(tmp_path, Space.parse(SPACE, []), [], ["natural"], "won")
+    with pytest.raises(ValueError, match=r"trial_0000 is of another study; choose another dir="):
+        runner(optuna.create_study().ask())
+
+
+def test_a_run_below_the_others_is_ended(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize", pruner=PRUNER)
+    for _ in range(8):
+        good = study.ask()
+        for step in range(4):
+            good.report(0.9, step)
+        study.tell(good, 0.9)
     metrics = tmp_path / "metrics.csv"
-    metrics.write_text("t_env,test_battle_won_mean\n10,\n20,0.1\n")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     started = time.monotonic()
+    for tests, pruned in (("20,0.1", False), ("20,0.1\n30,0.1\n40,0.1", True)):
+        metrics.write_text(f"t_env,test_battle_won_mean\n10,\n{tests}\n")
+        trial = study.ask()
+        for number, value in enumerate(greedy_scores(metrics, "test_battle_won_mean")):
+            trial.report(value, number)
+        assert trial.should_prune() == pruned
     assert watch(process, metrics, "test_battle_won_mean", study.ask())
     stop(process)
     assert process.returncode != 0
     assert time.monotonic() - started < 30
+
+
+def test_a_run_that_ends_by_itself_is_not_pruned(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("t_env,test_battle_won_mean\n10,0.5\n20,0.")  # half a line
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    assert not watch(process, tmp_path / "metrics.csv", "test_battle_won_mean", optuna.create_study().ask())
+    stop(process)
+    assert process.returncode == 0
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"])))
+@example("a,b")
+@example("null")
+@example("1")
+@example("it's \\'")
+@example("C:\\x\\")
+def test_text_reaches_hydra_as_it_was(text: str) -> None:
+    override = OverridesParser.create().parse_override(f"key={spelt(text)}")
+    assert override.value() == text
+    assert isinstance(override.value(), str)
