@@ -23,6 +23,7 @@ from ibal_lightning.types import EnvSpec
 
 CONFIGS = config_folder("ibal_lightning")
 assert CONFIGS is not None
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 USABLE = [key for key, items in sorted(offers().items()) if availability(items)[0]]
 CHOICES = [(group, name) for group, name in USABLE if chosen_from(group)]
 ELSEWHERE = ("estimator", "sweep")  # chosen inside attacks, and by another command
@@ -122,6 +123,13 @@ def test_the_command_line_overrules_the_method() -> None:
 )
 def test_a_run_is_named_after_its_task(words: list[str], name: str) -> None:
     assert task(composed(*words)) == name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("experiment/ibal_*.yaml")))
+def test_a_sweep_of_the_protocol_goes_on_from_a_policy_as_finetune_does(name: str) -> None:
+    sweeps = f"hydra.searchpath=[file://{SWEEPS}]"
+    swept, finetune = composed(sweeps, f"experiment={name}").backbone, composed("experiment=finetune").backbone
+    assert (swept.epsilon_start, swept.lr) == (finetune.epsilon_start, finetune.lr) == (0.05, 5e-4)
 
 
 def test_list_shows_what_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
