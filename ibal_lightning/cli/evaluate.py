@@ -21,7 +21,7 @@ from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.env import Env
 from ibal_lightning.evaluation.results import robustness_table, summarise, write_rows
 from ibal_lightning.evaluation.suite import fit, play
-from ibal_lightning.evaluation.tables import whole_width
+from ibal_lightning.evaluation.tables import print_whole
 from ibal_lightning.functional.options import check_range
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,6 @@ def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     console.print(what, highlight=False, soft_wrap=True)
     title = f"seed {first['seed']}, greedy, {rows['episode'].n_unique()} games under each attack"
     table = robustness_table(summary, title)
-    console.width = max(console.width, whole_width(console, table))  # rather a long line than half a number
-    console.print(table)
+    print_whole(console, table)
     console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from rich.table import Table
 from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.search_space import Space
 from ibal_lightning.cli.trial import METRICS, TrialFailed, TrialRunner
-from ibal_lightning.evaluation.tables import whole_width
+from ibal_lightning.evaluation.tables import print_whole
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import derive_seed
@@ -107,20 +107,25 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     Raises:
         ValueError: it cannot be opened.
     """
-    for attempt in (0, 1):
-        try:
-            return optuna.storages.RDBStorage(
-                url,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=3 * HEARTBEAT,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
-            )
-        except Exception as error:  # SQLAlchemy's and the drivers' own
-            if attempt:
-                shown = re.sub(r"//[^/@]*@", "//***@", url)
-                raise ValueError(f"storage={shown} cannot be opened: {str(error).splitlines()[0]}") from error
-            time.sleep(1)  # another worker may just have made its tables
-    raise AssertionError
+    try:
+        return connect(url)
+    except Exception:  # another worker may be making its tables
+        time.sleep(1)
+    try:
+        return connect(url)
+    except Exception as error:  # SQLAlchemy's and the drivers' own
+        shown = re.sub(r"//[^/@]*@", "//***@", url)
+        raise ValueError(f"storage={shown} cannot be opened: {str(error).splitlines()[0]}") from error
+
+
+def connect(url: str) -> optuna.storages.RDBStorage:
+    """The database, which notices workers that died."""
+    return optuna.storages.RDBStorage(
+        url,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=3 * HEARTBEAT,
+        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
+    )
 
 
 def run_trials(study: optuna.Study, runner: TrialRunner, wanted: int, seed: int) -> None:
@@ -175,8 +180,7 @@ def rows_of(study: optuna.Study, attacks: Sequence[str]) -> pl.DataFrame:
 def show(study: optuna.Study, runner: TrialRunner) -> None:
     """Print the best trials and the command of the best."""
     console, table = Console(), table_of(study.get_trials(states=DONE[:1]), runner.attacks)
-    console.width = max(console.width, whole_width(console, table))  # rather a long line than half a number
-    console.print(table)
+    print_whole(console, table)
     words: list[Any] = [*runner.overrides, *runner.space.words(study.best_params)]
     console.print(f"best: ibal {shlex.join(words)}", soft_wrap=True, markup=False)
     console.print(f"all trials: {runner.folder / 'trials.csv'}", soft_wrap=True)

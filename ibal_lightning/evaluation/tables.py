@@ -56,6 +56,12 @@ def whole_width(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(width=10_000)).maximum
 
 
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table uncut: in a narrow terminal rather a long line than half a number."""
+    console.width = max(console.width, whole_width(console, table))
+    console.print(table)
+
+
 def _terminal_cell(cell: dict[str, Any] | None, best: float) -> str:
     if cell is None:
         return "-"
