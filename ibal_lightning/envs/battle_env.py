@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ibal_lightning.envs.battle_setup import play, split_arguments
@@ -15,6 +16,7 @@ from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.options import Options
 from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import SHIPPED, Capabilities, make_rules
+from ibal_lightning.envs.skirmish.visibility import visibility_matrix
 from ibal_lightning.types import Timestep
 
 
@@ -119,15 +121,29 @@ class BattleEnv:
         """``ally_health=0.85``: all allies start with that share of their health, from the next reset on."""
         self._games.configure(**options)
 
+    def visibility(self) -> Tensor:
+        """(B, N, N + E) bool: whether an agent sees a unit, allies first, as SMAC's ``get_visibility_matrix``.
+
+        Raises:
+            ValueError: the genuine game plays.
+        """
+        games = self._embedded("tells who sees whom: use env.engine=skirmish, or ask SC2's own environment")
+        return torch.from_numpy(visibility_matrix(games.rules, games.engine.arena.units))
+
     def record(self, games: Sequence[int]) -> Recorder:
         """Record positions, orders, targets and damage in every game loop of ``games`` from now on; ``[]`` stops.
 
         Raises:
             ValueError: a game that does not exist, or the genuine game plays (it keeps replays of its own).
         """
+        embedded = self._embedded("records battles: use env.engine=skirmish, or save SC2's replays")
+        return embedded.engine.record(games)
+
+    def _embedded(self, service: str) -> SkirmishGames:
+        """The games, for what only the embedded engine does."""
         if not isinstance(self._games, SkirmishGames):
-            raise ValueError("only the embedded engine records battles: use env.engine=skirmish, or save SC2's replays")
-        return self._games.engine.record(games)
+            raise ValueError(f"only the embedded engine {service}")
+        return self._games
 
     def state_dict(self) -> Mapping[str, Any]:
         """Everything needed to go on exactly, also mid-battle; the genuine game raises ``NotImplementedError``."""

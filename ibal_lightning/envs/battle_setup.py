@@ -123,6 +123,8 @@ def play(
 def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: Mapping[str, Any]) -> SkirmishGames:
     """The games on the embedded engine; ``matters`` as in ``make_spec``."""
     announce_compilation()
+    if rules.obs_terrain_height:
+        announce_flat_ground()
     switches = dict(request.switches or {})
     engine = Engine(
         scenario,
@@ -143,6 +145,12 @@ def announce_compilation() -> None:
     """Say once why the first start of an installation takes longer."""
     if not any(Path(play_shares.stats.cache_path).glob("play.play_shares-*.nbc")):
         logger.warning("Compiling the battle engine: about twenty seconds, once for this installation.")
+
+
+@cache
+def announce_flat_ground() -> None:
+    """Say once that a flag shows less than in the genuine game."""
+    logger.warning("obs_terrain_height: the embedded engine's ground is flat, so that every height on the map reads 0.")
 
 
 def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:

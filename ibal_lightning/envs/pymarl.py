@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ibal_lightning.env import Env
+from ibal_lightning.envs.battle_env import BattleEnv
 from ibal_lightning.types import Timestep
 
 
@@ -50,6 +51,16 @@ class PymarlViews:
     def get_avail_agent_actions(self, agent_id: int) -> list[int]:
         """Mask of one agent."""
         return self.now.avail_actions[0, agent_id].int().tolist()
+
+    def get_visibility_matrix(self) -> NDArray[np.bool_]:
+        """(N, N + E): which units each agent sees, allies first; battles only. Nobody sees before the first reset.
+
+        Raises:
+            ValueError: the game is no battle of the embedded engine.
+        """
+        if not isinstance(self.env, BattleEnv):
+            raise ValueError("only SMAC's and SMACv2's battles have a visibility matrix")
+        return self.env.visibility()[0].numpy()
 
     def get_obs_size(self) -> int:
         """D."""

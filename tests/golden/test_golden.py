@@ -23,6 +23,7 @@ from recordings import (
 
 from ibal_lightning.envs.skirmish.memory import allocate_memory, allocate_outputs
 from ibal_lightning.envs.skirmish.state import ATTACK, HEAL, MOVE
+from ibal_lightning.envs.skirmish.visibility import visibility_matrix
 
 TOLERANCE = 1e-5
 FILES = golden_files()
@@ -69,6 +70,12 @@ def test_avail_actions(replayed: Replayed) -> None:
 
 def test_alive(replayed: Replayed) -> None:
     np.testing.assert_array_equal(replayed.out.alive, replayed.recording.data["ally_alive"])
+
+
+def test_visibility(replayed: Replayed) -> None:
+    recording = replayed.recording
+    seen = visibility_matrix(recording.rules, recorded_units(recording, before=False))
+    np.testing.assert_array_equal(seen, recording.data["visibility_matrix"])
 
 
 def test_reward(replayed: Replayed) -> None:

@@ -215,6 +215,8 @@ def test_pymarl_reads_the_same_battle() -> None:
         obs, state, total = game.get_obs(), game.get_state(), total + reward
         assert reward == now.reward[0]
         assert shown["dead_allies"] == now.info["dead_allies"][0]
+        enemies_in_sight = now.obs[0, :, 5:19:5] > 0  # their distances
+        np.testing.assert_array_equal(game.get_visibility_matrix()[:, 3:], enemies_in_sight)
     assert game.get_stats()["battles_game"] == 1
     assert "episode_limit" not in shown
     with pytest.raises(ValueError, match="one game at a time"):
