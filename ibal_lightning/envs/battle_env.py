@@ -35,7 +35,8 @@ class BattleEnv:
     """B battles behind the ``Env`` contract, whoever plays them.
 
     ``info`` holds, as (B,) float32: won and battle_won (the same, the second under SMAC's name), dead_allies,
-    dead_enemies; in the genuine game also dropped (the game crashed and its episode does not count).
+    dead_enemies; on the embedded engine also timeout (the time limit came before the battle was over); in the genuine
+    game also dropped (the game crashed and its episode does not count).
 
     Flags have the names and meanings of the genuine ``StarCraft2Env``. The embedded engine honours every flag that
     changes observation, state, mask or reward and refuses the others with a reason.
@@ -50,6 +51,8 @@ class BattleEnv:
         stats: unit numbers, liberty or lotv (skirmish).
         spawn: placement rule, lattice or fitted (skirmish).
         switches: unsettled battle rules by name (skirmish); see ``envs/skirmish/switches.py``.
+        continuing_episode: the time limit cuts the episode and values go on beyond it (``truncated``); by default it
+            ends it (``terminated``), as in SMAC, whose learners value nothing beyond.
 
     Raises:
         ValueError: an unknown engine, a flag that cannot be played, or a value out of range.

@@ -78,7 +78,8 @@ def make_spec(scenario: Scenario, rules: Rules, engine: str, matters: Mapping[st
         engine: skirmish or sc2.
         matters: every option that changes what is played or seen; hashed into the fingerprint.
     """
-    text = json.dumps(matters, sort_keys=True, default=str)
+    played = {**matters, "continuing_episode": False}  # what a learner makes of a time limit changes no battle
+    text = json.dumps(played, sort_keys=True, default=str)
     short = hashlib.sha256(text.encode()).hexdigest()[:8]
     return EnvSpec(
         n_agents=int(rules.n_agents),
@@ -121,10 +122,17 @@ def play(
 
 
 def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: Mapping[str, Any]) -> SkirmishGames:
-    """The games on the embedded engine; ``matters`` as in ``make_spec``."""
-    announce_compilation()
+    """The games on the embedded engine; ``matters`` as in ``make_spec``.
+
+    Raises:
+        ValueError: a flag or number that the engine does not play.
+    """
     if rules.obs_terrain_height:
-        announce_flat_ground()
+        raise ValueError(
+            "obs_terrain_height=True cannot be played on the embedded engine: the facts of the maps hold no terrain "
+            "heights. Leave it at False or use the genuine game with engine=sc2."
+        )
+    announce_compilation()
     switches = dict(request.switches or {})
     engine = Engine(
         scenario,
@@ -147,20 +155,12 @@ def announce_compilation() -> None:
         logger.warning("Compiling the battle engine: about twenty seconds, once for this installation.")
 
 
-@cache
-def announce_flat_ground() -> None:
-    """Say once that a flag shows less than in the genuine game."""
-    logger.warning("obs_terrain_height: the embedded engine's ground is flat, so that every height on the map reads 0.")
-
-
 def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:
     """The games on StarCraft II, one process each; ``options`` are the genuine constructor's."""
 
     def seeded(base: int) -> list[dict[str, Any]]:
         """Constructor arguments of every game under a seed."""
-        # continuing_episode changes info only: it is how the package tells a time limit from a defeat.
-        flags = {**options, "continuing_episode": True}
         seeds = [derive_seed(base, f"sc2 game {game}") % 2**31 for game in range(request.num_envs)]
-        return [{"package": scenario.game, "options": {**flags, "seed": each}} for each in seeds]
+        return [{"package": scenario.game, "options": {**options, "seed": each}} for each in seeds]
 
     return WorkerGames(make_spec(scenario, rules, "sc2", options), make_genuine, seeded(request.seed), reseed=seeded)

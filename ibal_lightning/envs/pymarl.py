@@ -79,13 +79,12 @@ class PymarlEnv(PymarlViews):
     """A game that PyMARL, EPyMARL and scripts written for genuine SMAC can play.
 
     Args:
-        env: an environment with ``num_envs=1``, such as ``Smac(num_envs=1, map_name="3m")``.
-        continuing_episode: as in SMAC, report the time limit as ``info["episode_limit"]``.
+        env: an environment with ``num_envs=1``, such as ``Smac(num_envs=1, map_name="3m")``. Where it truncates an
+            episode, as SMAC does with ``continuing_episode=True``, ``info["episode_limit"]`` is True.
     """
 
-    def __init__(self, env: Env, *, continuing_episode: bool = False) -> None:
+    def __init__(self, env: Env) -> None:
         super().__init__(env)
-        self.continuing_episode = continuing_episode
         self._stats = {"battles_won": 0, "battles_game": 0, "battles_draw": 0, "timeouts": 0, "restarts": 0}
 
     def reset(self) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
@@ -102,10 +101,10 @@ class PymarlEnv(PymarlViews):
         self._now = now = self.env.step(torch.tensor([[int(action) for action in actions]]))
         info: dict[str, Any] = {"battle_won": bool(now.info["won"][0])}
         info |= {name: int(now.info[name][0]) for name in ("dead_allies", "dead_enemies") if name in now.info}
-        if now.truncated[0] and self.continuing_episode:
+        if now.truncated[0]:
             info["episode_limit"] = True
         over = bool(now.terminated[0] or now.truncated[0])
-        self._count(over, info["battle_won"], bool(now.truncated[0]))
+        self._count(over, info["battle_won"], bool(now.info.get("timeout", now.truncated)[0]))
         return float(now.reward[0]), over, info
 
     def _count(self, over: bool, won: bool, timeout: bool) -> None:

@@ -190,6 +190,8 @@ class WorkerGames:
 
 def check_legal(actions: Tensor, avail: Tensor, games: Sequence[int]) -> None:
     """Raise ``ValueError`` for the first illegal action (B, N) in ``games``: game, agent, action and what is legal."""
+    if actions.is_floating_point():
+        raise ValueError(f"Actions must be whole numbers, not {actions.dtype}")
     for game in games:
         for agent, action in enumerate(actions[game].tolist()):
             if not 0 <= action < avail.shape[-1] or not avail[game, agent, action]:

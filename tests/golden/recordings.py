@@ -173,6 +173,15 @@ def inject_visits(recording: Recording, memory: Memory) -> None:
         memory.draws[:] = data["seen_draws"]
 
 
+def outcomes(recording: Recording, *, continuing: bool) -> Outputs:
+    """What came of every step, were the package asked for time limits that cut an episode, or for such that end it."""
+    rules = recording.rules.copy()
+    rules.continuing_episode = continuing
+    out, units = allocate_outputs(rules, recording.size), recorded_units(recording, before=False)
+    outcome_records(rules, units, recorded_memory(recording), np.flatnonzero(recording.later), out)
+    return out
+
+
 @lru_cache(maxsize=2)
 def replay(path: Path) -> Replayed:
     """Command, outcome and observation of every record of a file, from the raw values of that record."""

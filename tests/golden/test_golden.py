@@ -15,6 +15,7 @@ from recordings import (
     load,
     look_records,
     name_of,
+    outcomes,
     recorded_memory,
     recorded_units,
     release_records,
@@ -86,14 +87,26 @@ def test_reward(replayed: Replayed) -> None:
 
 
 def test_end_of_episode(replayed: Replayed) -> None:
-    data, out, options = replayed.recording.data, replayed.out, replayed.recording.meta["options"]
+    data, out = replayed.recording.data, replayed.out
     np.testing.assert_array_equal(out.terminated | out.truncated, data["terminated"])
     np.testing.assert_array_equal(out.won, data["battle_won"])
     assert not (out.terminated & out.truncated).any()
-    limit = data["t"] >= data["episode_limit"]
-    np.testing.assert_array_equal(out.truncated, limit & ~out.terminated)
-    shown = out.truncated & options.get("continuing_episode", False)
-    np.testing.assert_array_equal(shown, data["info_episode_limit"])
+    np.testing.assert_array_equal(out.truncated, data["info_episode_limit"])
+
+
+@pytest.mark.parametrize("continuing", [False, True])
+def test_time_limits_end_an_episode_or_cut_it(path: Path, continuing: bool) -> None:
+    data, out = load(path).data, outcomes(load(path), continuing=continuing)
+    both_fight = data["ally_alive"].any(1) & data["enemy_alive"].any(1)
+    late = (data["t"] >= data["episode_limit"]) & both_fight & ~data["battle_won"]
+    np.testing.assert_array_equal(out.timeout, late)
+    np.testing.assert_array_equal(out.truncated, late & continuing)
+    np.testing.assert_array_equal(out.terminated, data["terminated"] & ~out.truncated)
+
+
+def test_some_recordings_meet_the_time_limit_both_ways() -> None:
+    late = [data for data in map(np.load, FILES) if (data["t"] >= data["episode_limit"]).any()]
+    assert {bool(data["info_episode_limit"].any()) for data in late} == {False, True}
 
 
 def test_dead_counts(replayed: Replayed) -> None:

@@ -72,14 +72,28 @@ def test_contract(kind: str) -> None:
         assert not (step["terminated"] & step["truncated"]).any()
 
 
-def test_tensors_are_the_engines_own_arrays() -> None:
+def test_tensors_are_the_engines_own_arrays_and_info_stays_where_it_is() -> None:
     env = make("2s3z")
     out, now = env._games.engine.outputs, env.reset()
     arrays = {"avail_actions": out.avail} | {name: getattr(out, name) for name in FIELDS if name != "avail_actions"}
-    for _ in range(3):
+    places = {name: values.data_ptr() for name, values in now.info.items()}
+    assert len(set(places.values())) == len(places) - 1  # won and battle_won are one
+    for _ in range(40):
         for name, array in arrays.items():
             assert getattr(now, name).data_ptr() == array.ctypes.data, name
+        for name, values in now.info.items():
+            assert values.data_ptr() == places[name], name
+            assert values.tolist() == getattr(out, "won" if name == "battle_won" else name).tolist()
         now = env.step(now.avail_actions.float().argmax(-1))
+
+
+def test_a_step_allocates_nothing_that_grows_with_the_games() -> None:
+    env, stop = make("3m", num_envs=1000), torch.ones(1000, 3, dtype=torch.long)
+    env.reset()
+    env.step(stop)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        env.step(stop)
+    assert max((abs(event.self_cpu_memory_usage) for event in profile.events()), default=0) < 1000
 
 
 @pytest.mark.parametrize("kind", BATTLES)
@@ -105,7 +119,7 @@ def test_resume_in_the_middle_of_a_battle(kind: str) -> None:
 
 def now_inert(env: Smac | SmacV2) -> torch.Tensor:
     """(B, N) the inert action, no-op for the dead."""
-    alive = env._games._shared["alive"]
+    alive = env._games._now.alive
     return torch.where(alive, env.spec.inert_action, 0)
 
 
@@ -125,14 +139,31 @@ def test_a_finished_game_keeps_its_last_look_and_earns_nothing() -> None:
     assert not (now.terminated | now.truncated)[over].any()
 
 
-def test_a_time_limit_truncates_and_does_not_terminate() -> None:
-    env = make("2s_vs_1sc", num_envs=2)  # the enemy cannot move, so an idle team meets the limit
-    now = env.reset()
-    for step in range(env.spec.episode_limit):
-        assert not now.truncated.any(), step
-        now = env.step(torch.full((2, 2), env.spec.inert_action))
-    assert now.truncated.all()
-    assert not now.terminated.any()
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_the_time_limit_ends_an_episode_unless_it_goes_on(goes_on: bool) -> None:
+    """The enemy of 2s_vs_1sc cannot move, so an idle team meets the limit."""
+    env = make("2s_vs_1sc", num_envs=2, continuing_episode=goes_on)
+    game = PymarlEnv(make("2s_vs_1sc", num_envs=1, continuing_episode=goes_on))
+    now, stop = env.reset(), env.spec.inert_action
+    game.reset()
+    for _ in range(env.spec.episode_limit):
+        assert not (now.terminated | now.truncated).any()
+        now, (_, over, info) = env.step(torch.full((2, 2), stop)), game.step([stop, stop])
+    assert now.terminated.tolist() == [not goes_on] * 2
+    assert now.truncated.tolist() == [goes_on] * 2
+    assert now.info["timeout"].tolist() == [1.0, 1.0]
+    assert over
+    assert info.get("episode_limit", False) == goes_on
+    assert (game.get_stats()["timeouts"], game.get_stats()["battles_draw"], game.get_stats()["win_rate"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("kind", BATTLES)
+def test_what_a_time_limit_means_changes_no_battle(kind: str) -> None:
+    ends, goes_on = make(kind), make(kind, continuing_episode=True)
+    for a, b in zip(play(ends, ends.reset(), 150), play(goes_on, goes_on.reset(), 150), strict=True):
+        assert torch.equal(a.pop("terminated") | a.pop("truncated"), b.pop("terminated") | b.pop("truncated"))
+        assert_same([a], [b])
+    assert ends.spec.fingerprint == goes_on.spec.fingerprint
 
 
 @pytest.mark.parametrize("action", [0, 6, -1, 9, 10**6])
@@ -145,8 +176,8 @@ def test_illegal_actions_move_nobody(action: int) -> None:
     with pytest.raises(ValueError, match=f"(?s)action {action} of agent 2 in game 1.*legal") as error:
         env.step(actions)
     assert "[1, 2, 3, 4, 5]" in str(error.value)
-    assert torch.equal(env._games._shared["obs"], obs)
-    assert torch.equal(env._games._shared["state"], state)
+    assert torch.equal(env._games._now.obs, obs)
+    assert torch.equal(env._games._now.state, state)
 
 
 def test_fewer_hit_points_at_the_start() -> None:
@@ -192,6 +223,10 @@ def test_fingerprints_tell_battles_apart() -> None:
         (lambda: Smac(num_envs=0), "num_envs must be a whole number of at least 1"),
         (lambda: Smac(device="cuda"), "device='cuda'"),
         (lambda: Smac(engine="skirmish", heuristic_ai=True), "heuristic_ai=True cannot be played"),
+        (
+            lambda: Smac(engine="skirmish", obs_terrain_height=True),
+            "obs_terrain_height=True cannot be .*no terrain height",
+        ),
     ],
 )
 def test_bad_requests(build, message: str) -> None:

@@ -10,7 +10,7 @@ from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
 
 ALL_OBS = {
-    "obs_pathing_grid": True, "obs_terrain_height": True, "obs_last_action": True, "obs_timestep_number": True,
+    "obs_pathing_grid": True, "obs_last_action": True, "obs_timestep_number": True,
     "state_timestep_number": True, "reward_only_positive": False,
 }  # fmt: skip
 

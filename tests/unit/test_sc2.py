@@ -65,3 +65,10 @@ def test_unknown_engines_and_mixed_options_are_refused(genuine: Path) -> None:
         sc2.resolve_engine("starcraft", "smac")
     with pytest.raises(ValueError, match=r"env\.spawn is of the embedded engine"):
         Smac(map_name="3m", engine="sc2", spawn="fitted")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_the_genuine_game_is_told_what_time_limits_mean(genuine: Path, goes_on: bool) -> None:
+    env = Smac(map_name="3m", engine="sc2", num_envs=1, continuing_episode=goes_on, obs_terrain_height=True)
+    assert env._games.workers[0].options["options"]["continuing_episode"] is goes_on
+    env.close()

@@ -15,9 +15,9 @@ from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.worker_games import WorkerGames
 
 
-def make_battle(seed: int) -> PymarlEnv:
+def make_battle(seed: int = 0, **options) -> PymarlEnv:
     """One small battle as PyMARL knows it."""
-    return PymarlEnv(Smac(num_envs=1, map_name="3m", engine="skirmish", seed=seed), continuing_episode=True)
+    return PymarlEnv(Smac(num_envs=1, engine="skirmish", seed=seed, **{"map_name": "3m", **options}))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,19 @@ def test_a_worker_plays_what_the_battle_itself_plays(battle: Smac, pair: WorkerG
         mine, theirs = battle.step(first_legal(mine)), pair.step(first_legal(theirs))
 
 
+def test_a_time_limit_ends_or_cuts_as_the_package_says() -> None:
+    options = [{"map_name": "2s_vs_1sc", "continuing_episode": goes_on} for goes_on in (False, True)]
+    spec = Smac(num_envs=1, map_name="2s_vs_1sc", engine="skirmish").spec
+    games = WorkerGames(spec, make_battle, options)
+    now = games.reset()
+    for _ in range(spec.episode_limit):
+        assert not (now.terminated | now.truncated).any()
+        now = games.step(torch.ones(2, 2, dtype=torch.long))
+    games.close()
+    assert now.terminated.tolist() == [True, False]
+    assert now.truncated.tolist() == [False, True]
+
+
 def test_a_finished_game_waits_for_its_reset(pair: WorkerGames) -> None:
     now = pair.reset()
     while not (now.terminated | now.truncated).all():
@@ -67,6 +80,8 @@ def test_illegal_actions_are_refused_before_anybody_moves(pair: WorkerGames) -> 
     before = pair.reset().obs.clone()
     with pytest.raises(ValueError, match=r"Illegal action 0 of agent 1 in game 1; legal: \[1"):
         pair.step(torch.tensor([[1, 1, 1], [1, 0, 1]]))
+    with pytest.raises(ValueError, match=r"whole numbers, not torch\.float32"):
+        pair.step(torch.ones(2, 3))
     assert torch.equal(pair.board.obs, before)
 
 

@@ -14,20 +14,24 @@ from ibal_lightning.envs.skirmish.memory import allocate_memory
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.types import EnvSpec, Timestep
 
+INFO = ("won", "dead_allies", "dead_enemies", "timeout")
+
 
 class SkirmishGames:
-    """B battles on the embedded engine; torch shares the engine's arrays, so tensors are valid until the next call."""
+    """B battles on the embedded engine.
+
+    There is one ``Timestep``, allocated once; torch shares the engine's arrays, so tensors are valid until the next
+    call.
+    """
 
     def __init__(self, spec: EnvSpec, rules: Rules, engine: Engine) -> None:
         self.spec, self.num_envs, self.device = spec, engine.num_envs, torch.device("cpu")
         self.rules, self.engine = rules, engine
-        out = engine.outputs
-        self._flags = {"won": out.won, "battle_won": out.won, "dead_allies": out.dead_allies}
-        self._flags["dead_enemies"] = out.dead_enemies
-        self._shared = {
-            name: torch.from_numpy(array) for name, array in out._asdict().items() if name not in self._flags
-        }
-        self._shared["avail_actions"] = self._shared.pop("avail")
+        shared = {name: torch.from_numpy(array) for name, array in engine.outputs._asdict().items()}
+        shared["avail_actions"] = shared.pop("avail")
+        self._flags = [(shared.pop(name), torch.zeros(self.num_envs)) for name in INFO]
+        info = {name: as_float for name, (_, as_float) in zip(INFO, self._flags, strict=True)}
+        self._now = Timestep(**shared, info=info | {"battle_won": info["won"]})
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new."""
@@ -46,8 +50,9 @@ class SkirmishGames:
         return self._timestep()
 
     def _timestep(self) -> Timestep:
-        info = {name: torch.from_numpy(array).float() for name, array in self._flags.items()}
-        return Timestep(**self._shared, info=info)
+        for flag, as_float in self._flags:
+            as_float.copy_(flag)
+        return self._now
 
     def configure(self, **options: float) -> None:
         """``ally_health``: share of their health with which all allies start, in (0, 1], 1 when it is not named."""

@@ -40,8 +40,9 @@ class Outputs(NamedTuple):
     avail: NDArray[np.bool_]  # (B, n, A) True = legal
     alive: NDArray[np.bool_]  # (B, n)
     reward: NDArray[np.float32]  # (B,)
-    terminated: NDArray[np.bool_]  # (B,) the battle is over
-    truncated: NDArray[np.bool_]  # (B,) the episode limit cut the battle
+    terminated: NDArray[np.bool_]  # (B,) the battle is over, or the episode limit ended it
+    truncated: NDArray[np.bool_]  # (B,) the episode limit cut the battle (continuing_episode)
+    timeout: NDArray[np.bool_]  # (B,) the episode limit came before the battle was over
     won: NDArray[np.bool_]  # (B,)
     dead_allies: NDArray[np.int16]  # (B,)
     dead_enemies: NDArray[np.int16]  # (B,)
@@ -80,6 +81,7 @@ def allocate_outputs(rules: Rules, num_envs: int) -> Outputs:
         reward=np.zeros(b, np.float32),
         terminated=np.zeros(b, np.bool_),
         truncated=np.zeros(b, np.bool_),
+        timeout=np.zeros(b, np.bool_),
         won=np.zeros(b, np.bool_),
         dead_allies=np.zeros(b, np.int16),
         dead_enemies=np.zeros(b, np.int16),

@@ -45,6 +45,7 @@ def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, ou
     out.reward[g] = 0.0
     out.terminated[g] = False
     out.truncated[g] = False
+    out.timeout[g] = False
     out.won[g] = False
     out.dead_allies[g] = 0
     out.dead_enemies[g] = 0
@@ -84,8 +85,9 @@ def outcome_game(rules: Rules, units: Units, memory: Memory, g: int, out: Output
         reward /= memory.max_reward[g] / rules.reward_scale_rate
     out.reward[g] = reward
     out.won[g] = result == WON
-    out.terminated[g] = result != GOES_ON
-    out.truncated[g] = result == GOES_ON and memory.step[g] >= rules.episode_limit
+    out.timeout[g] = result == GOES_ON and memory.step[g] >= rules.episode_limit
+    out.truncated[g] = out.timeout[g] and rules.continuing_episode
+    out.terminated[g] = result != GOES_ON or (out.timeout[g] and not rules.continuing_episode)
     out.dead_allies[g] = rules.n_agents - count_living(units, g, 0, rules.n_agents)
     out.dead_enemies[g] = rules.n_enemies - count_living(units, g, rules.n_agents, rules.n_agents + rules.n_enemies)
     if out.terminated[g] or out.truncated[g]:

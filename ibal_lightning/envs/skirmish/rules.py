@@ -54,6 +54,7 @@ RULES = np.dtype(
         ("n_actions", np.int64),
         ("n_actions_no_attack", np.int64),
         ("episode_limit", np.int64),
+        ("continuing_episode", np.bool_),  # the limit cuts an episode (truncated) instead of ending it (terminated)
         ("heals", np.bool_),  # medivacs heal, their cooldown feature is energy, and they alone do not win
         # terrain
         ("pathing", np.int8, (MAP_CELLS, MAP_CELLS)),  # (Y, X) [y, x]
