@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ibal_lightning.envs.skirmish.battle import ATTACKING
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smac_scenario, smacv2_scenario, smacv2_scenarios
 from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
@@ -126,6 +127,33 @@ def test_a_reflected_battle_is_the_reflection_of_the_battle(seed: int) -> None:
     assert mirror.f["x"] == pytest.approx(field.f["x"], abs=1e-3)
     assert mirror.f["y"] == pytest.approx(32 - field.f["y"], abs=1e-3)
     assert mirror.f["health"] == pytest.approx(field.f["health"])
+
+
+def duels(left: list, right: list, *, right_first: bool, swapped: bool) -> tuple[np.ndarray, ...]:
+    """x, y, health and shield of all units, left first, after each unit attacked its counterpart for twenty loops."""
+    sides = (right, left) if swapped else (left, right)
+    field = make_field(*sides, enemies_first=right_first != swapped)
+    half = len(left)
+    field.f["order"], field.f["order_target"] = ATTACKING, np.roll(np.arange(2 * half), half)
+    field.f["face_x"] = np.where(field.f["x"] < 16, 1.0, -1.0)
+    field.loops(20)
+    order = np.roll(np.arange(2 * half), half if swapped else 0)
+    return tuple(field.f[name][order] for name in ("x", "y", "health", "shield"))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_which_side_is_the_agents_decides_nothing_where_both_have_the_same_orders(seed: int) -> None:
+    """Agents are passive and enemies seek targets; under attack orders only who acts first tells them apart."""
+    rng = np.random.default_rng(seed)
+    kinds = ["marine", "marauder", "stalker", "hydralisk", "zealot"]  # that survive, for a unit without orders differs
+    place = lambda x: (str(rng.choice(kinds)), x + 3 * rng.random(), 12 + 8 * rng.random())  # noqa: E731
+    left, right = [place(11.0) for _ in range(4)], [place(17.0) for _ in range(4)]
+    for right_first in (False, True):
+        here, there = (duels(left, right, right_first=right_first, swapped=swapped) for swapped in (False, True))
+        for a, b in zip(here, there, strict=True):
+            assert a == pytest.approx(b, abs=1e-3)
+        assert here[2].min() > 0
 
 
 def trace(engine: Engine, games: int, steps: int = 30) -> list[np.ndarray]:
@@ -251,10 +279,29 @@ def test_a_battle_resumes_exactly_in_its_middle(name: str) -> None:
 
 def test_a_state_of_another_battle_is_refused() -> None:
     state = make_engine("3m").state_dict()
-    with pytest.raises(ValueError, match="is of '3m', the engine plays '8m'"):
+    with pytest.raises(ValueError, match="plays with scenario='8m', the saved state holds '3m'"):
         make_engine("8m").load_state_dict(state)
     with pytest.raises(ValueError, match="the saved state holds"):
         make_engine("3m", 5).load_state_dict(state)
+    with pytest.raises(ValueError, match="holds nothing"):
+        make_engine("3m").load_state_dict({"arrays": state["arrays"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"stats": "lotv"}, "stats"),
+        ({"spawn": "fitted"}, "spawn"),
+        ({"jitter": False}, "jitter"),
+        ({"flags": {"continuing_episode": True}}, "continuing_episode"),
+        ({"flags": {"reward_scale": False}}, "reward_scale"),
+    ],
+)
+def test_a_state_of_other_rules_is_refused(options: dict, name: str) -> None:
+    engine = make_engine("3m", **options)
+    with pytest.raises(ValueError, match=f"This engine plays with {name}="):
+        engine.load_state_dict(make_engine("3m").state_dict())
+    engine.load_state_dict(engine.state_dict())
 
 
 def test_only_the_masked_games_start_anew_and_finished_ones_wait() -> None:
@@ -308,7 +355,11 @@ def test_allies_start_with_the_health_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("actions", "message"),
-    [(np.zeros((2, 4)), "must have shape"), (np.full((2, 3), 8), r"Illegal action 8 of agent 0 in game 0; legal: \[1")],
+    [
+        (np.zeros((2, 4)), "must have shape"),
+        (np.ones((2, 3)), "must be whole numbers, not float64"),
+        (np.full((2, 3), 8), r"Illegal action 8 of agent 0 in game 0; legal: \[1"),
+    ],
 )
 def test_actions_that_cannot_be_played_are_refused(actions: np.ndarray, message: str) -> None:
     engine = make_engine("3m", 2)

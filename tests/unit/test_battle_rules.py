@@ -169,6 +169,16 @@ def test_shipped_capabilities_describe_the_scenario(name: str) -> None:
     assert (again.teams, again.n_agents, again.n_enemies) == (scenario.teams, scenario.n_agents, scenario.n_enemies)
 
 
+def team(*units: str) -> dict:
+    """Weighted teams of these units, all alike."""
+    return {"dist_type": "weighted_teams", "unit_types": list(units), "weights": [1 / max(len(units), 1)] * len(units)}
+
+
+def bounds(low: float, high: float) -> dict:
+    """Attack probabilities in that range."""
+    return {"dist_type": "per_agent_uniform", "lower_bound": [low], "upper_bound": [high]}
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -181,7 +191,25 @@ def test_shipped_capabilities_describe_the_scenario(name: str) -> None:
             "unknown unit 'zealot'",
         ),
         ({"team_gen": {"dist_type": "weighted_teams", "unit_types": ["marine"], "weights": [0.5]}}, "add up to 1"),
-        ({"n_units": 0}, "n_units must be a whole number"),
+        ({"n_units": 0}, "n_units must be a whole number from 1 to 441"),
+        ({"n_enemies": 10**12}, "n_enemies must be a whole number from 1 to 441"),
+        ({"team_gen": 3}, "team_gen must be a mapping with a dist_type, not 3"),
+        ({"team_gen": {"unit_types": ["marine"]}}, "team_gen.dist_type is missing"),
+        ({"team_gen": team() | {"exception_unit_type": []}}, "no key 'exception_unit_type'; did you mean exception_"),
+        ({"team_gen": {"dist_type": "weighted_teams", "weights": [1]}}, "team_gen.unit_types is missing"),
+        ({"team_gen": {"dist_type": "weighted_teams", "unit_types": ["marine"]}}, "team_gen.weights is missing"),
+        ({"team_gen": team("marine", "mariner")}, "unknown unit 'mariner' for this race; did you mean marine"),
+        ({"team_gen": team("marine") | {"unit_types": "marine"}}, "unit_types must be a list"),
+        ({"team_gen": team("marine") | {"weights": ["all"]}}, "1 shares that add up to 1"),
+        ({"team_gen": team("marine") | {"exception_unit_types": ["marine"]}}, "every unit type is an exception"),
+        ({"team_gen": team("marine", "marauder", "medivac", "marine")}, "at most 3 units, not 4"),
+        ({"start_positions": {"dist_type": "surrounded_and_reflect"}}, "start_positions.p is missing"),
+        ({"start_positions": {"dist_type": "surrounded", "map_x": 64}}, "map_x must be 32, the map's size, not 64"),
+        ({"attack": {"dist_type": "per_agent_uniform", "upper_bound": [1]}}, "attack.lower_bound is missing"),
+        ({"attack": bounds(0.8, 0.2)}, "lower_bound=0.8 lies above upper_bound=0.2"),
+        ({"attack": bounds(0.1, 0.2) | {"upper_bound": [0.2, 0.3]}}, "upper_bound must lie in"),
+        ({"enemy_mask": {"dist_type": "mask"}}, "enemy_mask.mask_probability is missing"),
+        (7, "capability_config must be a mapping, not 7"),
     ],
 )
 def test_bad_capabilities(config: dict, message: str) -> None:

@@ -9,8 +9,13 @@ import pytest
 from scipy.sparse.csgraph import dijkstra
 
 from ibal_lightning.envs.skirmish import targeting
+from ibal_lightning.envs.skirmish.battle import ATTACKING, IDLE
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, smac_scenario
+from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.kernel import kernel
+from ibal_lightning.envs.skirmish.options import smac_options
+from ibal_lightning.envs.skirmish.rules import make_rules
+from ibal_lightning.envs.skirmish.spawn import give_first_orders
 from ibal_lightning.envs.skirmish.state import KINDS
 from ibal_lightning.envs.skirmish.stats import load_stats
 from ibal_lightning.envs.skirmish.terrain import make_terrain, sees
@@ -246,6 +251,37 @@ def test_chase_goes_for_the_closest_ally_until_it_dies() -> None:
     field.f["health"][1] = 0.0
     field.command(0, "stop")
     assert field.f["order_target"][2] == 0
+
+
+def test_an_order_on_the_allies_as_a_group_is_given_once_and_goes_on_with_the_next() -> None:
+    """2c_vs_64zg: at once and not at the next env step, whatever else comes near, and to nobody who was not there."""
+    allies = [("colossus", 20.0, 16.0), ("colossus", 12.0, 16.0)]
+    field = make_field(allies, [("zergling", 28.0, 16.0)], order="attack_units")
+    field.command(0, "stop").loops(8)
+    assert field.f["order"][2] == IDLE  # an env step orders nothing
+    give_first_orders(field.w, field.f, np.uint64(0))
+    assert (field.f["order"][2], field.f["order_target"][2]) == (ATTACKING, 0)
+    field.loops(1)
+    assert field.f["x"][2] < 28.0
+    field.f["x"][1] = 27.0
+    assert field.loops(3).f["order_target"][2] == 0  # kept until it dies
+    field.f["health"][0] = 0.0
+    field.loops(1)
+    assert (field.f["order"][2], field.f["order_target"][2]) == (ATTACKING, 1)
+    field.f["health"][1] = 0.0
+    assert field.loops(1).f["order"][2] == IDLE
+
+
+def test_zerglings_set_out_before_the_first_look() -> None:
+    scenario = smac_scenario("2c_vs_64zg")
+    north = []
+    for loops in (0, 2):
+        rules = make_rules(scenario, smac_options({}))
+        engine = Engine(scenario, rules, num_envs=1, seed=0, initial_loops=loops)
+        engine.reset()
+        assert (engine.arena.fighters["order"][:, 2:] == ATTACKING).all()
+        north.append(engine.arena.units.y[0, 2:].mean())
+    assert north[1] > north[0]
 
 
 def test_chase_orders_that_the_weapon_refuses_leave_the_enemy_idle() -> None:

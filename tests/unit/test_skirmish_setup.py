@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ibal_lightning.envs.skirmish.capabilities import apply_capabilities
 from ibal_lightning.envs.skirmish.catalogue import (
     load_facts,
     parse_map,
@@ -18,7 +19,7 @@ from ibal_lightning.envs.skirmish.catalogue import (
 from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.kernel import STAMP, drop_stale_kernels
 from ibal_lightning.envs.skirmish.options import smac_options, smacv2_options
-from ibal_lightning.envs.skirmish.placement import lattice_offsets
+from ibal_lightning.envs.skirmish.placement import MAX_SIDE, lattice_offsets
 from ibal_lightning.envs.skirmish.rules import make_rules
 from ibal_lightning.envs.skirmish.state import KINDS
 from ibal_lightning.envs.skirmish.stats import load_stats
@@ -80,7 +81,10 @@ def test_malformed_map_data_is_named(change: dict, message: str) -> None:
         ({"jiter": True}, "Unknown battle switch 'jiter': did you mean jitter"),
         ({"jitter": 1}, "jitter must be true or false"),
         ({"enemy_medivac": "fly"}, "Unknown enemy_medivac 'fly'"),
-        ({"initial_loops": -1}, "initial_loops must be a number of at least 0"),
+        ({"initial_loops": -1}, "initial_loops must be a whole number from 0 to 160, not -1"),
+        ({"initial_loops": 10**6}, "initial_loops must be a whole number from 0 to 160"),
+        ({"initial_loops": 2.5}, "initial_loops must be a whole number"),
+        ({"scan_bonus": float("nan")}, "scan_bonus must be a number from 0 to 32"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
     ],
@@ -129,6 +133,10 @@ def test_air_is_hit_by_those_who_can() -> None:
     assert hitters == {"marine", "stalker", "hydralisk"}
 
 
+def test_the_lattice_has_a_point_for_every_unit_of_the_largest_side() -> None:
+    assert len(lattice_offsets()) == MAX_SIDE
+
+
 def test_the_lattice_is_sorted_by_distance_then_counterclockwise_from_the_south() -> None:
     offsets = lattice_offsets()
     assert (np.diff((offsets**2).sum(axis=1)) >= 0).all()
@@ -171,18 +179,25 @@ def test_enemies_march_in_formation() -> None:
         assert (np.ptp(f["y"]) == pytest.approx(6 * 0.75, abs=0.02)) == formation
 
 
+def assert_apart(engine: Engine) -> None:
+    """All units are on the map, and those of a layer do not overlap."""
+    kinds = engine.arena.world[0]["kinds"]
+    for f in engine.arena.fighters:
+        assert ((f["x"] >= 0) & (f["x"] < 32) & (f["y"] >= 0) & (f["y"] < 32)).all()
+        separation, layer = kinds["separation"][f["kind"]], kinds["layer"][f["kind"]]
+        distance = np.hypot(f["x"][:, None] - f["x"], f["y"][:, None] - f["y"]) + 1e3 * np.eye(len(f))
+        distance[layer[:, None] != layer] = 1e3
+        assert (distance - separation[:, None] - separation >= -1e-4).all()
+
+
 @pytest.mark.parametrize("name", ["25m", "MMM2", "so_many_baneling", "2c_vs_64zg", "protoss_20_vs_23", "zerg_10_vs_11"])
 def test_units_start_apart_inside_the_map_and_allies_are_numbered_by_kind_and_place(name: str) -> None:
     engine = make_engine(name, initial_loops=0)
     for _ in range(2):
         engine.reset()
-        n, kinds = engine.scenario.n_agents, engine.arena.world[0]["kinds"]
+        assert_apart(engine)
+        n = engine.scenario.n_agents
         for f in engine.arena.fighters:
-            assert ((f["x"] >= 0) & (f["x"] < 32) & (f["y"] >= 0) & (f["y"] < 32)).all()
-            separation, layer = kinds["separation"][f["kind"]], kinds["layer"][f["kind"]]
-            distance = np.hypot(f["x"][:, None] - f["x"], f["y"][:, None] - f["y"]) + 1e3 * np.eye(len(f))
-            distance[layer[:, None] != layer] = 1e3
-            assert (distance - separation[:, None] - separation >= -1e-4).all()
             order = sorted(range(n), key=lambda i, f=f: (f["kind"][i], f["x"][i], f["y"][i]))
             assert order == list(range(n))
 
@@ -214,6 +229,52 @@ def test_smacv2_starts_surrounded_or_mirrored_half_the_time_each() -> None:
     assert (np.abs(ours - theirs).max(axis=1) < 1e-3).mean() > 0.6  # the others were in one another's way
     corners = {(bool(a > 16), bool(b > 16)) for a, b in zip(x[surrounded, 5], y[surrounded, 5], strict=True)}
     assert len(corners) == 4
+
+
+def drawn(race: str, num_envs: int, **config) -> Engine:
+    """Battles of a race with another ``capability_config``, as they stand before anybody walks."""
+    scenario, _ = apply_capabilities(smacv2_scenario(f"{race}_5_vs_5"), config)
+    engine = Engine(scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, seed=1, initial_loops=0)
+    engine.reset()
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("start", "share"),
+    [
+        ({"dist_type": "surrounded"}, 1.0),
+        ({"dist_type": "reflect_position"}, 0.0),
+        ({"dist_type": "surrounded_and_reflect", "p": 0.0}, 1.0),
+        ({"dist_type": "surrounded_and_reflect", "p": 0.1}, 0.9),
+        ({"dist_type": "surrounded_and_reflect", "p": 0.9}, 0.1),
+        ({"dist_type": "surrounded_and_reflect", "p": 1.0}, 0.0),
+    ],
+)
+def test_smacv2s_p_is_the_share_of_reflected_starts(start: dict, share: float) -> None:
+    units = drawn("zerg", 2000, start_positions=start).arena.units
+    centred = (np.hypot(units.x[:, :5] - 16, units.y[:, :5] - 16) < 3).all(axis=1)
+    assert centred.mean() == pytest.approx(share, abs=0.025 if 0 < share < 1 else 0)
+
+
+@pytest.mark.parametrize("weights", [[0.7, 0.3], [1.0]])
+def test_teams_of_fewer_kinds_than_a_race_has(weights: list[float]) -> None:
+    kinds = ["stalker", "colossus"][: len(weights)]
+    team = {"dist_type": "weighted_teams", "unit_types": kinds, "weights": weights}
+    kind = drawn("protoss", 1000, team_gen=team).arena.units.kind
+    assert [(kind == KINDS.index(name)).mean() for name in kinds] == pytest.approx(weights, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("race", "n", "m"), [("zerg", 441, 5), ("protoss", 20, 441), ("terran", 250, 250), ("zerg", 400, 20)]
+)
+def test_more_units_than_find_room_are_refused(race: str, n: int, m: int) -> None:
+    with pytest.raises(ValueError, match=f"{n} allies and {m} enemies may be more than the map has room for"):
+        drawn(race, 1, n_units=n, n_enemies=m)
+
+
+@pytest.mark.parametrize(("race", "n", "m"), [("zerg", 60, 60), ("protoss", 80, 80), ("terran", 150, 80)])
+def test_as_many_as_find_room_stand_apart(race: str, n: int, m: int) -> None:
+    assert_apart(drawn(race, 4, n_units=n, n_enemies=m))
 
 
 def test_switch_defaults_differ_where_the_games_do() -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, make_world
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
-from ibal_lightning.envs.skirmish.placement import fitted_spawn, lattice_offsets, starting_fighters
-from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.envs.skirmish.placement import check_room, fitted_spawn, lattice_offsets, starting_fighters
+from ibal_lightning.envs.skirmish.rules import RULES, Rules
 from ibal_lightning.envs.skirmish.state import Commands, Units, allocate_commands, allocate_units
 from ibal_lightning.envs.skirmish.stats import load_stats
-from ibal_lightning.envs.skirmish.switches import make_switches
+from ibal_lightning.envs.skirmish.switches import Switches, make_switches
 from ibal_lightning.envs.skirmish.terrain import make_terrain
 
 # One call of the compiled loop, all games alike: a reset or a step, whole or in parts (a recorder looks in between).
@@ -55,12 +55,14 @@ def make_arena(
     """The arena of B games that have not begun; see ``Engine`` for the options.
 
     Raises:
-        ValueError: unknown stats, spawn or switch.
+        ValueError: unknown stats, spawn or switch, or more units than find room.
     """
     chosen = make_switches(scenario, **switches)
     if spawn == "fitted":
         chosen = chosen._replace(initial_loops=fitted_spawn(scenario)["initial_loops"])
     world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
+    if world[0]["drawn"]:
+        check_room(world[0])
     return Arena(
         world=world,
         fighters=np.zeros((num_envs, scenario.n_units), FIGHTER),
@@ -83,3 +85,12 @@ def changing_arrays(arena: Arena) -> dict[str, NDArray[Any]]:
     arrays = {f"{name}.{field}": array for name, group in groups.items() for field, array in group._asdict().items()}
     fighters = arena.fighters
     return arrays | {f"fighters.{field}": fighters[field] for field in fighters.dtype.names or ()}
+
+
+def settings(arena: Arena) -> dict[str, Any]:
+    """What decides a battle's course and looks beside the map: switches, teams, options, by name as plain values."""
+    world, rules = arena.world[0], arena.rules
+    switches = zip(Switches._fields, world["switches"].item(), strict=True)
+    teams = {name: world[name].tolist() for name in ("reflected", "team_kind", "team_share", "team_exception")}
+    options = {name: rules[name].tolist() for name in RULES.names or () if rules[name].ndim < 2}
+    return {**dict(switches), **teams, **options}

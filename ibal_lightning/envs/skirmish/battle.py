@@ -28,6 +28,7 @@ WORLD = np.dtype(
         ("n_agents", np.int64),
         ("n_units", np.int64),
         ("chase", np.bool_),  # idle enemies are sent after the closest ally at every step
+        ("hunt", np.bool_),  # the enemies are sent after the allies once: the closest, and the next when it dies
         ("explosive", np.bool_),  # some kind may explode
         ("drawn", np.bool_),  # SMACv2: teams and positions are drawn in every episode
         ("advance", np.bool_),  # the enemies are sent to a point on the segment start..end
@@ -35,7 +36,7 @@ WORLD = np.dtype(
         ("start_y", np.float64),
         ("end_x", np.float64),
         ("end_y", np.float64),
-        ("surrounded", np.float64),  # SMACv2: probability of that start, else reflected
+        ("reflected", np.float64),  # SMACv2: probability of that start, else surrounded
         ("team_kind", np.int64, (TEAM_KINDS,)),
         ("team_share", np.float64, (TEAM_KINDS,)),  # cumulative weights
         ("team_exception", np.int8, (TEAM_KINDS,)),  # 1: no team consists of these alone
@@ -86,13 +87,15 @@ def make_world(scenario: Scenario, kinds: NDArray[np.void], terrain: NDArray[np.
     w["n_agents"], w["n_units"] = scenario.n_agents, scenario.n_units
     w["kinds"], w["terrain"], w["switches"] = kinds, terrain, tuple(switches)
     order, teams = scenario.order, scenario.teams
-    w["chase"], w["advance"] = order.kind in ("chase", "attack_units"), order.kind == "attack_move"
+    w["chase"], w["hunt"], w["advance"] = (order.kind == kind for kind in ("chase", "attack_units", "attack_move"))
     (w["start_x"], w["start_y"]), (w["end_x"], w["end_y"]) = order.start, order.end
     present = {group.kind for group in (*scenario.ally_groups, *scenario.enemy_groups)}
     if teams:
         present = set(teams.kinds)
-        w["drawn"], w["surrounded"] = True, teams.surrounded
-        w["team_kind"], w["team_share"] = teams.kinds, np.cumsum(teams.weights)
-        w["team_exception"] = [kind in teams.exceptions for kind in teams.kinds]
+        w["drawn"], w["reflected"] = True, teams.reflected
+        spare = TEAM_KINDS - len(teams.kinds)  # filled up with the last kind, at no weight
+        w["team_kind"] = (*teams.kinds, *teams.kinds[-1:] * spare)
+        w["team_share"] = np.cumsum((*teams.weights, *[0.0] * spare))
+        w["team_exception"] = [kind in teams.exceptions for kind in w["team_kind"]]
     w["explosive"] = any(kinds[kind]["shape"] == BLAST for kind in present)
     return w

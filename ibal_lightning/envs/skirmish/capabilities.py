@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ibal_lightning.envs.skirmish.battle import TEAM_KINDS
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams, nearest_names
+from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.rules import SHIPPED, TYPE_BITS, Capabilities
 from ibal_lightning.envs.skirmish.state import KINDS
 
@@ -21,28 +23,94 @@ PLAYED = {
     "attack": ("per_agent_uniform",),
     "enemy_mask": ("mask",),
 }
+SIZES = ("n_units", "n_enemies")  # allowed inside a distribution too, where the package overwrites them
+KEYS = {
+    "team_gen": ("dist_type", "unit_types", "weights", "exception_unit_types", "observe", *SIZES),
+    "start_positions": ("dist_type", "p", "map_x", "map_y", *SIZES),
+    "attack": ("dist_type", "lower_bound", "upper_bound", "observe", *SIZES),
+    "enemy_mask": ("dist_type", "mask_probability", *SIZES),
+}
+
+
+class Distribution:
+    """One distribution of a ``capability_config``, whose keys and ``dist_type`` are known to be good.
+
+    Raises:
+        ValueError: no mapping, an unknown key, or a distribution that the embedded engine does not play.
+    """
+
+    def __init__(self, name: str, config: Any) -> None:
+        self.name = f"capability_config.{name}"
+        if not isinstance(config, Mapping):
+            raise ValueError(f"{self.name} must be a mapping with a dist_type, not {config!r}.")
+        self.config = config
+        for key in config:
+            if key not in KEYS[name]:
+                raise ValueError(f"{self.name} has no key {key!r}; {nearest_names(str(key), KEYS[name])}")
+        self.kind = self["dist_type"]
+        if self.kind not in PLAYED[name]:
+            reason = f" ({REASONS[self.kind]})" if self.kind in REASONS else ""
+            raise ValueError(
+                f"{self.name}.dist_type={self.kind!r} cannot be played on the embedded engine{reason}; "
+                f"{nearest_names(str(self.kind), PLAYED[name])}"
+            )
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.config:
+            raise ValueError(f"{self.name}.{key} is missing; it is needed here.")
+        return self.config[key]
+
+    def observed(self) -> bool:
+        """Whether agents are shown what was drawn."""
+        value = self.config.get("observe", True)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.name}.observe must be true or false, not {value!r}.")
+        return value
+
+    def share(self, key: str) -> float:
+        """A probability; a bound, which the package writes as a list of one value an agent, holds one."""
+        value = self[key]
+        if key.endswith("_bound") and isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise ValueError(f"{self.name}.{key} must lie in [0, 1], not {value!r}.")
+        return float(value)
+
+    def items(self, key: str) -> list[Any]:
+        """A list of one entry or more."""
+        value = self[key]
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError(f"{self.name}.{key} must be a list of one entry or more, not {value!r}.")
+        return list(value)
 
 
 def apply_capabilities(scenario: Scenario, config: Mapping[str, Any] | None) -> tuple[Scenario, Capabilities]:
     """The scenario and abilities that a ``capability_config`` asks for; None keeps the scenario's own.
 
     Raises:
-        ValueError: an unknown key, a distribution that the embedded engine does not play, or numbers out of range.
+        ValueError: an unknown or missing key, a distribution that the embedded engine does not play, or numbers out of
+            range.
     """
     if config is None:
         return scenario, SHIPPED
-    _check_keys(config)
-    attack, mask = config.get("attack"), config.get("enemy_mask")
+    parts = _distributions(config)
+    attack, mask, gen = parts.get("attack"), parts.get("enemy_mask"), parts.get("team_gen")
+    low, high = (attack.share("lower_bound"), attack.share("upper_bound")) if attack else (1.0, 1.0)
+    if low > high:
+        raise ValueError(f"capability_config.attack.lower_bound={low} lies above upper_bound={high}.")
     abilities = Capabilities(
         stochastic_attack=attack is not None,
-        observe_attack=_flag(attack, "attack"),
-        attack_low=_share(_first(attack, "lower_bound"), "attack.lower_bound") if attack else 1.0,
-        attack_high=_share(_first(attack, "upper_bound"), "attack.upper_bound") if attack else 1.0,
+        observe_attack=attack.observed() if attack else True,
+        attack_low=low,
+        attack_high=high,
         mask_enemies=mask is not None,
-        mask_keep=_share(mask["mask_probability"], "enemy_mask.mask_probability") if mask else 1.0,
-        observe_types=_flag(config.get("team_gen"), "team_gen"),
+        mask_keep=mask.share("mask_probability") if mask else 1.0,
+        observe_types=gen.observed() if gen else True,
     )
-    return _apply_teams(scenario, config), abilities
+    n_agents = _count(config.get("n_units", scenario.n_agents), "n_units")
+    n_enemies = _count(config.get("n_enemies", scenario.n_enemies), "n_enemies")
+    teams = _apply_teams(scenario, parts)
+    return dataclasses.replace(scenario, teams=teams, n_agents=n_agents, n_enemies=n_enemies), abilities
 
 
 def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
@@ -56,7 +124,7 @@ def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
     }
     if teams.exceptions:
         team_gen["exception_unit_types"] = [KINDS[kind] for kind in teams.exceptions]
-    starts = {"dist_type": "surrounded_and_reflect", "p": 1 - teams.surrounded, "map_x": MAP_CELLS, "map_y": MAP_CELLS}
+    starts = {"dist_type": "surrounded_and_reflect", "p": teams.reflected, "map_x": MAP_CELLS, "map_y": MAP_CELLS}
     return {
         "n_units": scenario.n_agents,
         "n_enemies": scenario.n_enemies,
@@ -65,49 +133,46 @@ def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _check_keys(config: Mapping[str, Any]) -> None:
-    for key, value in config.items():
-        if key in ("n_units", "n_enemies"):
-            continue
+def _distributions(config: Any) -> dict[str, Distribution]:
+    if not isinstance(config, Mapping):
+        raise ValueError(f"capability_config must be a mapping, not {config!r}.")
+    for key in config:
         if key in REASONS:
             raise ValueError(f"capability_config.{key} cannot be played on the embedded engine: {REASONS[key]}.")
-        if key not in PLAYED:
-            known = ("n_units", "n_enemies", *PLAYED, "health")
-            raise ValueError(f"capability_config has no key {key!r}; {nearest_names(key, known)}")
-        kind = value.get("dist_type")
-        if kind not in PLAYED[key]:
-            reason = f" ({REASONS[kind]})" if kind in REASONS else ""
-            raise ValueError(
-                f"capability_config.{key}.dist_type={kind!r} cannot be played on the embedded engine{reason}; "
-                f"{nearest_names(str(kind), PLAYED[key])}"
-            )
+        if key not in PLAYED and key not in SIZES:
+            known = (*SIZES, *PLAYED, "health")
+            raise ValueError(f"capability_config has no key {key!r}; {nearest_names(str(key), known)}")
+    return {key: Distribution(key, value) for key, value in config.items() if key not in SIZES}
 
 
-def _apply_teams(scenario: Scenario, config: Mapping[str, Any]) -> Scenario:
-    teams, gen, starts = _teams(scenario), config.get("team_gen"), config.get("start_positions")
-    if gen:
-        allowed = TYPE_BITS[scenario.map_type][0]
-        kinds = [_kind(name, allowed) for name in gen["unit_types"]]
-        exceptions = [_kind(name, allowed) for name in gen.get("exception_unit_types", ())]
-        weights = [float(weight) for weight in gen["weights"]]
-        if len(weights) != len(kinds) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
-            raise ValueError(
-                f"capability_config.team_gen.weights must be {len(kinds)} shares that add up to 1: {weights}"
-            )
-        if all(kind in exceptions for kind, weight in zip(kinds, weights, strict=True) if weight > 0):
-            raise ValueError("capability_config.team_gen: every unit type is an exception, so no team can be drawn.")
-        teams = dataclasses.replace(teams, kinds=tuple(kinds), weights=tuple(weights), exceptions=tuple(exceptions))
-    if starts:
-        fixed = {"surrounded": 1.0, "reflect_position": 0.0}
-        kind = starts["dist_type"]
-        surrounded = fixed[kind] if kind in fixed else 1 - _share(starts["p"], "start_positions.p")
-        teams = dataclasses.replace(teams, surrounded=surrounded)
-    return dataclasses.replace(
-        scenario,
-        teams=teams,
-        n_agents=_count(config.get("n_units", scenario.n_agents), "n_units"),
-        n_enemies=_count(config.get("n_enemies", scenario.n_enemies), "n_enemies"),
-    )
+def _apply_teams(scenario: Scenario, parts: Mapping[str, Distribution]) -> Teams:
+    teams = _teams(scenario)
+    if "team_gen" in parts:
+        teams = _weighted_teams(teams, parts["team_gen"], TYPE_BITS[scenario.map_type][0])
+    if "start_positions" in parts:
+        starts = parts["start_positions"]
+        for key in ("map_x", "map_y"):
+            if starts.config.get(key, MAP_CELLS) != MAP_CELLS:
+                raise ValueError(f"{starts.name}.{key} must be {MAP_CELLS}, the map's size, not {starts[key]!r}.")
+        fixed = {"surrounded": 0.0, "reflect_position": 1.0}
+        reflected = fixed[starts.kind] if starts.kind in fixed else starts.share("p")
+        teams = dataclasses.replace(teams, reflected=reflected)
+    return teams
+
+
+def _weighted_teams(teams: Teams, gen: Distribution, allowed: tuple[str, ...]) -> Teams:
+    kinds = tuple(_kind(name, gen, allowed) for name in gen.items("unit_types"))
+    exceptions = tuple(_kind(name, gen, allowed) for name in gen.config.get("exception_unit_types") or ())
+    weights = gen.items("weights")
+    if len(kinds) > TEAM_KINDS:
+        raise ValueError(f"{gen.name}.unit_types must name at most {TEAM_KINDS} units, not {len(kinds)}.")
+    good = len(weights) == len(kinds) and all(_is_number(weight) and weight >= 0 for weight in weights)
+    if not good or abs(sum(weights) - 1) > 1e-6:
+        raise ValueError(f"{gen.name}.weights must be {len(kinds)} shares that add up to 1: {weights}")
+    if all(kind in exceptions for kind, weight in zip(kinds, weights, strict=True) if weight > 0):
+        raise ValueError(f"{gen.name}: every unit type is an exception, so no team can be drawn.")
+    shares = tuple(float(weight) for weight in weights)
+    return dataclasses.replace(teams, kinds=kinds, weights=shares, exceptions=exceptions)
 
 
 def _teams(scenario: Scenario) -> Teams:
@@ -116,34 +181,17 @@ def _teams(scenario: Scenario) -> Teams:
     return scenario.teams
 
 
-def _kind(name: str, allowed: tuple[str, ...]) -> int:
+def _kind(name: Any, gen: Distribution, allowed: tuple[str, ...]) -> int:
     if name not in allowed:
-        raise ValueError(
-            f"capability_config.team_gen: unknown unit {name!r} for this race; {nearest_names(name, allowed)}"
-        )
+        raise ValueError(f"{gen.name}: unknown unit {name!r} for this race; {nearest_names(str(name), allowed)}")
     return KINDS.index(name)
 
 
-def _first(config: Mapping[str, Any] | None, name: str) -> Any:
-    """Genuine bounds are lists with one entry a value per agent; there is one here."""
-    bound = config[name] if config else 1.0
-    return bound if isinstance(bound, int | float) else bound[0]
-
-
-def _flag(config: Mapping[str, Any] | None, name: str) -> bool:
-    value = True if config is None else config.get("observe", True)
-    if not isinstance(value, bool):
-        raise ValueError(f"capability_config.{name}.observe must be true or false, not {value!r}.")
-    return value
-
-
-def _share(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"capability_config.{name} must lie in [0, 1], not {value!r}.")
-    return float(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"capability_config.{name} must be a whole number of at least 1, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+        raise ValueError(f"capability_config.{name} must be a whole number from 1 to {MAX_SIDE}, not {value!r}.")
     return value

@@ -37,7 +37,7 @@ class EnemyOrder:
     """The order the enemies get.
 
     attack_move: once, to a point drawn uniformly on the segment start..end (a fixed point where they are equal).
-    attack_units: once, an attack on the allies as a group.
+    attack_units: once, an attack on the allies as a group: the closest one, and when it dies the next.
     chase: at every env step every idle enemy attacks the closest ally (SMACv2's trigger).
     none: they only acquire by themselves.
     """
@@ -54,7 +54,7 @@ class Teams:
     kinds: tuple[int, ...]
     weights: tuple[float, ...]
     exceptions: tuple[int, ...]
-    surrounded: float  # probability of the surrounded start, else reflected
+    reflected: float  # probability of the reflected start, else surrounded; the package's p
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ SMACV2_TEAMS = {
 }
 SMACV2_SIZES = ((5, 5), (10, 10), (20, 20), (10, 11), (20, 23))
 SMACV2_LIMIT = 200
-SMACV2_SURROUNDED = 0.5
+SMACV2_REFLECTED = 0.5
 
 
 def smacv2_scenarios() -> tuple[str, ...]:
@@ -218,6 +218,6 @@ def smacv2_scenario(name: str) -> Scenario:
             tuple(KINDS.index(kind) for kind, _ in weighted),
             tuple(weight for _, weight in weighted),
             tuple(KINDS.index(kind) for kind in exceptions),
-            SMACV2_SURROUNDED,
+            SMACV2_REFLECTED,
         ),
     )

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena
+from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena, settings
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.commands import find_illegal
 from ibal_lightning.envs.skirmish.memory import Outputs
+from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.play import play_shares
 from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.work import BOARD_SIZE, SHARES_PER_THREAD, Crew
 
 LOOPS_PER_STEP = 8  # step_mul of both packages
-MAX_UNITS = 32_000  # unit indices are int16
 
 
 class Engine:
@@ -57,6 +57,7 @@ class Engine:
         self.ally_health = 1.0
         self.seed = seed
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
+        self._settings = {"scenario": scenario.name, "stats": stats, "spawn": spawn} | settings(self._arena)
         self.recorder: Recorder | None = None
         self._crew = hire(self._arena, min(threads, num_envs))
 
@@ -89,12 +90,15 @@ class Engine:
         """One env step with the joint actions (B, n). If one is illegal, no game moves.
 
         Raises:
-            ValueError: wrong shape, or an illegal action (names game, agent, action and what was legal).
+            ValueError: wrong shape, no whole numbers, or an illegal action (names game, agent, action and what was
+                legal).
         """
-        actions = np.ascontiguousarray(actions, np.int64)
         out = self.outputs
         if actions.shape != out.alive.shape:
             raise ValueError(f"Actions must have shape {out.alive.shape}, not {actions.shape}")
+        if actions.dtype.kind not in "iu":
+            raise ValueError(f"Actions must be whole numbers, not {actions.dtype}")
+        actions = np.ascontiguousarray(actions, np.int64)
         wrong = find_illegal(out.avail, out.terminated, out.truncated, actions)
         if wrong >= 0:
             raise ValueError(describe_illegal(actions, out, *divmod(wrong, self.scenario.n_agents)))
@@ -115,16 +119,19 @@ class Engine:
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, copied: restores mid-battle exactly."""
         arrays = {name: np.array(array) for name, array in changing_arrays(self._arena).items()}
-        return {"arrays": arrays, "seed": self.seed, "ally_health": self.ally_health, "scenario": self.scenario.name}
+        return {"arrays": arrays, "seed": self.seed, "ally_health": self.ally_health, "settings": self._settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave.
 
         Raises:
-            ValueError: it belongs to another scenario or number of games.
+            ValueError: it belongs to another scenario, number of games, or rules of battle or interface.
         """
-        if state["scenario"] != self.scenario.name:
-            raise ValueError(f"This state is of {state['scenario']!r}, the engine plays {self.scenario.name!r}")
+        saved_settings = state.get("settings", {})
+        for name, value in self._settings.items():
+            if name not in saved_settings or saved_settings[name] != value:
+                held = repr(saved_settings[name]) if name in saved_settings else "nothing (an older version saved it)"
+                raise ValueError(f"This engine plays with {name}={value!r}, the saved state holds {held}")
         mine, saved = changing_arrays(self._arena), state["arrays"]
         for name, array in mine.items():
             if name not in saved or tuple(saved[name].shape) != array.shape:
@@ -176,5 +183,6 @@ def check_sizes(scenario: Scenario, num_envs: int, threads: int) -> None:
         raise ValueError(f"num_envs must be at least 1, not {num_envs}")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
-    if scenario.n_agents < 1 or scenario.n_enemies < 1 or scenario.n_units > MAX_UNITS:
-        raise ValueError(f"A battle needs 1 to {MAX_UNITS} units with both sides present, not {scenario.n_units}")
+    for side, count in (("allies", scenario.n_agents), ("enemies", scenario.n_enemies)):
+        if not 1 <= count <= MAX_SIDE:
+            raise ValueError(f"A battle needs 1 to {MAX_SIDE} {side}, not {count}")

@@ -73,6 +73,13 @@ def closest_ally(w: World, f: Fighters, i: int) -> int:
 
 
 @part
+def closest_prey(w: World, f: Fighters, i: int) -> int:
+    """The closest ally if the weapon of enemy i can be aimed at it; the game refuses another order, so NOBODY."""
+    ally = closest_ally(w, f, i)
+    return ally if ally != NOBODY and can_attack(w, f, i, ally) else NOBODY
+
+
+@part
 def is_busy(w: World, f: Fighters, i: int) -> bool:
     """Whether unit i has an order or a living target."""
     order, target = f[i].order, f[i].target
@@ -85,13 +92,10 @@ def is_busy(w: World, f: Fighters, i: int) -> bool:
 
 @part
 def chase(w: World, f: Fighters, i: int) -> None:
-    """SMACv2's trigger: an enemy with nothing to do attacks the closest ally until it dies (SMAC.md section 3).
-
-    An order its weapon cannot carry out is refused by the game, so the enemy stays idle.
-    """
+    """SMACv2's trigger: an enemy with nothing to do attacks the closest ally until it dies (SMAC.md section 3)."""
     if not is_busy(w, f, i):
-        ally = closest_ally(w, f, i)
-        if ally != NOBODY and can_attack(w, f, i, ally):
+        ally = closest_prey(w, f, i)
+        if ally != NOBODY:
             order_unit(w, f, i, ATTACKING, ally)
 
 

@@ -17,7 +17,8 @@ from ibal_lightning.envs.skirmish.movement import is_ground
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.state import KINDS
 
-LATTICE_REACH = 12  # unit diameters searched around a point: room for over 400 units of one kind
+LATTICE_REACH = 12  # unit diameters searched around a point
+MAX_SIDE = 441  # points of the lattice, so more units of a side cannot have places of their own
 MAX_GROUPS = 4  # of SMACv2's surrounded start
 CENTRE, SHIFT = MAP_CELLS / 2, 2.0  # its group points lie between a corner and the centre shifted along a diagonal
 SPAWNS = ("lattice", "fitted")
@@ -45,6 +46,29 @@ def starting_fighters(w: World, scenario: Scenario, spawn: str) -> Fighters:
         f["y"] = [group.y for group in groups for _ in range(group.count)]
         settle(w, f, lattice_offsets())
     return f
+
+
+def check_room(w: World) -> None:
+    """Raise ValueError if drawn teams may not find room where the enemies are one group in a corner of the map.
+
+    Tried are teams of the widest kind, and of both: the places of narrow kinds are near the middle, where wide ones
+    may stand already.
+    """
+    drawn = np.unique(w["team_kind"][np.diff(w["team_share"], prepend=0.0) > 0])
+    radius = w["kinds"]["radius"][drawn]
+    wide, narrow = drawn[radius.argmax()], drawn[radius.argmin()]
+    n, f = int(w["n_agents"]), np.zeros(int(w["n_units"]), FIGHTER)
+    for last in (wide, narrow):
+        f["x"], f["y"] = 0.0, 0.0
+        f["x"][:n] = f["y"][:n] = CENTRE
+        for side in (f[:n], f[n:]):
+            side["kind"] = np.where(np.arange(len(side)) < len(side) / 2, wide, last)
+        homeless = settle(w, f, lattice_offsets())
+        if homeless:
+            raise ValueError(
+                f"{n} allies and {len(f) - n} enemies may be more than the map has room for: starting around the "
+                f"centre and a corner, {homeless} of them may find no place (n_units and n_enemies)."
+            )
 
 
 def fitted_spawn(scenario: Scenario) -> dict[str, Any]:
@@ -95,18 +119,23 @@ def stands_clear(w: World, f: Fighters, i: int, x: float, y: float) -> bool:
 
 
 @kernel
-def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> None:
+def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> int:
     """Move each unit, in creation order, to the first free lattice point around where it was asked to stand.
 
     The pitch is the unit's diameter: .75 for marines, 1 for zealots in the recordings (see ``lattice_offsets``).
+    Returns how many found no free point and stay where they were asked to stand.
     """
+    homeless = 0
     for i in range(w.n_units):
+        homeless += 1
         wanted_x, wanted_y, pitch = f[i].x, f[i].y, 2.0 * w.kinds[f[i].kind].radius
         for k in range(offsets.shape[0]):
             x, y = np.float32(wanted_x + pitch * offsets[k, 0]), np.float32(wanted_y + pitch * offsets[k, 1])
             if stands_clear(w, f, i, x, y):
                 f[i].x, f[i].y = x, y
+                homeless -= 1
                 break
+    return homeless
 
 
 @block

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighters, World
 from ibal_lightning.envs.skirmish.dynamics import report
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part
-from ibal_lightning.envs.skirmish.orders import advance_to
+from ibal_lightning.envs.skirmish.orders import advance_to, chase
 from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
 from ibal_lightning.envs.skirmish.rng import COMBAT, SPAWN, mix, stream_key, uniform
 from ibal_lightning.envs.skirmish.state import Units
@@ -59,9 +59,9 @@ def draw_battle(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
         f[i].kind = f[i - n].kind
     counter = draw_team(w, f, key, counter, min(2 * n, w.n_units), w.n_units)
     counter += 1
-    if uniform(key, counter - 1) > w.surrounded:
-        return draw_surrounded(w, f, key, counter)
-    return draw_reflected(w, f, key, counter)
+    if uniform(key, counter - 1) < w.reflected:
+        return draw_reflected(w, f, key, counter)
+    return draw_surrounded(w, f, key, counter)
 
 
 @part
@@ -139,6 +139,9 @@ def give_first_orders(w: World, f: Fighters, key: np.uint64) -> None:
     One order to a group is marched in formation: in recordings of 27m_vs_30m the grid of the spawn is still whole in
     mid-field. That its middle goes to the point is inferred.
     """
+    if w.hunt:
+        for i in range(w.n_agents, w.n_units):
+            chase(w, f, i)
     if not w.advance:
         return
     way = uniform(key, POINT_DRAW)

@@ -9,6 +9,7 @@ import numpy as np
 from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
+LIMITS = {"scan_bonus": 32.0, "initial_loops": 160}  # map units: the whole map; loops: 20 env steps
 ENEMY_MEDIVACS = {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY}
 
 
@@ -61,7 +62,7 @@ def make_switches(scenario: Scenario, **options: Any) -> Switches:
 def parse_switch(name: str, value: Any) -> bool | int | float:
     """The value of a switch in the type the compiled functions expect."""
     if name == "enemy_medivac":
-        if value not in ENEMY_MEDIVACS:
+        if not isinstance(value, str) or value not in ENEMY_MEDIVACS:
             raise ValueError(f"Unknown enemy_medivac {value!r}: {nearest_names(str(value), ENEMY_MEDIVACS)}")
         return ENEMY_MEDIVACS[value]
     default = getattr(Switches(), name)
@@ -69,6 +70,7 @@ def parse_switch(name: str, value: Any) -> bool | int | float:
         if not isinstance(value, bool):
             raise ValueError(f"Battle switch {name} must be true or false, not {value!r}")
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError(f"Battle switch {name} must be a number of at least 0, not {value!r}")
+    wanted = ("whole number", int) if isinstance(default, int) else ("number", int | float)
+    if isinstance(value, bool) or not isinstance(value, wanted[1]) or not 0 <= value <= LIMITS[name]:
+        raise ValueError(f"Battle switch {name} must be a {wanted[0]} from 0 to {LIMITS[name]}, not {value!r}")
     return type(default)(value)

@@ -6,7 +6,7 @@ import math
 
 from ibal_lightning.envs.skirmish.battle import ADVANCING, ATTACKING, IDLE, NOBODY, Fighters, World
 from ibal_lightning.envs.skirmish.kernel import part
-from ibal_lightning.envs.skirmish.orders import can_attack
+from ibal_lightning.envs.skirmish.orders import can_attack, closest_prey
 
 THREAT_NOW, THREAT, HARMLESS = 0, 1, 2  # classes (i), (ii), (iii) of rule 7
 
@@ -82,12 +82,20 @@ def acquire(w: World, f: Fighters, i: int) -> int:
 
 @part
 def choose_target(w: World, f: Fighters, i: int) -> int:
-    """The unit that i fights in this loop, or NOBODY; an attack order ends when its target is dead (rule 11)."""
+    """The unit that i fights in this loop, or NOBODY; an attack order ends when its target is dead (rule 11).
+
+    That of a hunting enemy is on all allies and goes on with the next (SMAC.md section 3).
+    """
     order = f[i].order
     if order == ATTACKING:
         target = f[i].order_target
         if f[target].health > 0:
             return target
+        if w.hunt and i >= w.n_agents:
+            target = closest_prey(w, f, i)
+            if target != NOBODY:
+                f[i].order_target = target
+                return target
         f[i].order = IDLE
         order = IDLE
     if i >= w.n_agents and order in (IDLE, ADVANCING):
