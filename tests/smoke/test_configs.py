@@ -73,6 +73,11 @@ def test_every_env_builds(name: str) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("name", ["smac", "smacv2"])
+def test_commands_let_time_limits_cut_episodes_although_constructors_end_them(name: str) -> None:
+    assert plugins.choice("env", name).continuing_episode is True
+
+
 @pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "backbone"])
 def test_every_backbone_builds(name: str, spec: EnvSpec) -> None:
     backbone = plugins.build(plugins.choice("backbone", name), spec)
@@ -167,6 +172,21 @@ PROFILES = [
     ("training=pymarl2 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.3),
     ("training=pymarl2 env.map_name=6h_vs_8z", "backbone.epsilon_anneal", 500_000),
     ("training=pymarl2 env.map_name=8m", "backbone.td_lambda", 0.6),
+    ("training=pymarl2 backbone=vdn env.map_name=6h_vs_8z", "backbone.td_lambda", 0.6),
+    ("training=pymarl2 backbone=qplex env.map_name=6h_vs_8z", "backbone.epsilon_anneal", 100_000),
+    ("training=pymarl2 backbone=qplex env.map_name=3s5z_vs_3s6z", "training.num_envs", 8),
+    ("training=pymarl2 env.map_name=3s5z_vs_3s6z", "training.num_envs", 4),
+    ("training=pymarl2 backbone=vdn", "env.continuing_episode", False),
+    ("training=faithful", "env.continuing_episode", False),
+    ("training=faithful env=smacv2", "env.continuing_episode", False),
+    ("training=faithful env.continuing_episode=true", "env.continuing_episode", True),
+    ("training=faithful backbone=mappo", "env.continuing_episode", True),
+    ("training=fast env=smacv2", "env.continuing_episode", True),
+    ("backbone=mappo", "env.continuing_episode", True),
+    ("", "env.continuing_episode", True),
+    ("training=faithful", "training.env_steps", 3_050_000),
+    ("training=faithful env=smacv2 backbone=vdn", "training.env_steps", 10_050_000),
+    ("training=faithful env=lbf backbone=qplex", "training.env_steps", 2_050_000),
     ("training=pymarl2 env.map_name=3s5z_vs_3s6z", "backbone.hidden_dim", 256),
     ("training=pymarl2 backbone=qplex", "backbone.num_kernel", 4),
     ("training=pymarl2 backbone.td_lambda=0.9 env.map_name=6h_vs_8z", "backbone.td_lambda", 0.9),
