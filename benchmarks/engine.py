@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plain_json import write_json
 
 from ibal_lightning.envs.skirmish.catalogue import smac_scenario
 from ibal_lightning.envs.skirmish.engine import Engine
@@ -181,7 +182,7 @@ def main() -> None:
     rows += compare_peers(args.peer_python, args.seconds)
     rows += report_starts()
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+        write_json(args.json, {"machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":

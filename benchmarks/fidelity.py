@@ -4,7 +4,8 @@
 
 Plays every ``agent.th`` below DIR greedily, in the layouts ``<source>/<learner>/<map>/agent.th`` and
 ``<source>/<map>/<name>/agent.th``. DIR is $IBAL_ORACLE_DIR, else ../shared/data/oracle. The mean TD error
-|r + 0.99 Q(s') - Q(s)| needs ``mixer.th`` beside the agent.
+|r + 0.99 Q(s') - Q(s)| needs ``mixer.th`` beside the agent. Sizes of networks are read from the weights; a policy that
+fits no learner is named, also in the JSON, and the others are played.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fitting import fitting_learner
+from plain_json import write_json
 from references import reference
 from torch import Tensor
 
-from ibal_lightning.backbones.pymarl import load, read_weights
-from ibal_lightning.backbones.q_learner import QLearner, Qmix, Qplex, Vdn
+from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
@@ -78,16 +80,6 @@ def make_env(map_name: str, games: int, options: dict[str, Any]) -> Smac | SmacV
     return SmacV2(num_envs=games, scenario=map_name, engine="skirmish", **options)
 
 
-def make_learner(policy: Policy, env: Smac | SmacV2) -> tuple[QLearner, bool]:
-    """The learner that the files fit, with their weights, and whether a mixer was among them."""
-    mixer = policy.folder / "mixer.th"
-    weights = read_weights(mixer) if mixer.exists() else {}
-    qmix = any(name.startswith("hyper_b_1") for name in weights)
-    learner: QLearner = Qmix(env.spec) if qmix else Qplex(env.spec) if weights else Vdn(env.spec)
-    load(learner, policy.folder)
-    return learner.eval(), mixer.exists()
-
-
 @torch.no_grad()
 def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
     """One greedy episode in each game; everything in float32 on the CPU."""
@@ -135,7 +127,7 @@ def joint_value(learner: QLearner, scores: Tensor, step: Timestep, actions: Tens
 def mean_interval(values: Tensor) -> tuple[float, float, float]:
     """Mean and its normal 95 % interval over games."""
     mean = float(values.mean())
-    half = Z95 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    half = Z95 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return mean, mean - half, mean + half
 
 
@@ -205,7 +197,25 @@ def parse_arguments() -> argparse.Namespace:
         "--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches"
     )
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.json and not args.json.parent.is_dir():
+        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
+    if args.games < 1:
+        parser.error(f"--games must be at least 1, not {args.games}")
+    return args
+
+
+def measure(policy: Policy, games: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Play one policy: its row of the table, or ``skipped``, the reason why it cannot be played."""
+    try:
+        env = make_env(policy.map_name, games, options)
+        learner, with_mixer = fitting_learner(env.spec, policy.folder)
+    except (OSError, ValueError) as error:
+        print(f"skipped {policy.folder}: {error}", file=sys.stderr)
+        return {"folder": str(policy.folder), "skipped": str(error)}
+    row = summarize(policy, play(learner, env), with_mixer)
+    print(show(row), flush=True)
+    return row
 
 
 def main() -> None:
@@ -217,18 +227,18 @@ def main() -> None:
             "WALL (pretrain_model/) or ROMANCE, as SOURCE/LEARNER/MAP/agent.th or SOURCE/MAP/NAME/agent.th."
         )
     options = {"seed": args.seed, "stats": args.stats, "spawn": args.spawn, "switches": dict(args.set)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     print("source  map             name        win rate            return              length              survivors"
           "           TD error            TD of 5 first       published     study  stand-in")  # fmt: skip
     for policy in find_policies(args.policies):
         wanted = (not args.maps or policy.map_name in args.maps) and (not args.sources or policy.source in args.sources)
         if wanted:
-            env = make_env(policy.map_name, args.games, options)
-            learner, with_mixer = make_learner(policy, env)
-            rows.append(summarize(policy, play(learner, env), with_mixer))
-            print(show(rows[-1]), flush=True)
+            rows.append(measure(policy, args.games, options))
+    played, skipped = ([row for row in rows if ("skipped" in row) == missed] for missed in (False, True))
     if args.json:
-        args.json.write_text(json.dumps({"settings": options, "rows": rows}, indent=1) + "\n")
+        write_json(args.json, {"settings": options, "rows": played, "skipped": skipped})
+    if not played:
+        sys.exit(f"Nothing was played: of the policies in {args.policies} {len(rows)} were wanted and none fits.")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ compares env steps per CPU second with EPyMARL's QMIX at the same updates per ep
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -29,6 +28,7 @@ from typing import Any
 
 import epymarl
 import polars as pl
+from plain_json import write_json
 
 SPLIT = ("env", "policy", "attack", "learn", "attack_learn", "test", "other")
 CURVE = ("env_steps", "score", "wall_s", "cpu_s")
@@ -156,9 +156,7 @@ def main() -> None:
     print("median", found)
     if args.json:
         asked = {name: getattr(args, name) for name in ("map", "backbone", "env_steps", "to_end", "overrides")}
-        args.json.write_text(
-            json.dumps({"machine": machine, **asked, "summary": found, "seeds": rows}, indent=1) + "\n"
-        )
+        write_json(args.json, {"machine": machine, **asked, "summary": found, "seeds": rows})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""``import-pymarl``: a policy saved by PyMARL, EPyMARL, WALL or ROMANCE becomes a run directory for ``evaluate``."""
+"""``import-pymarl``: a policy saved by PyMARL, WALL, ROMANCE or EPyMARL becomes a run directory for ``evaluate``.
+
+Of EPyMARL's only those with recurrent agents (``use_rnn=True``, not its default) and hypernets of two layers.
+"""
 
 from __future__ import annotations
 

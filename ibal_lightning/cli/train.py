@@ -85,7 +85,8 @@ def _check(config: DictConfig) -> None:
     """Refuse numbers that would train nothing, before anything is built."""
     for name in ("env_steps", "threads", "num_envs", "batch_episodes", "test_episodes"):
         check_range(f"training.{name}", config.training[name], 1)
-    for name in ("updates_per_episode", "attack_updates_per_episode", "test_interval", "checkpoint_interval"):
+    intervals = ("test_interval", "checkpoint_interval", "log_interval")
+    for name in ("updates_per_episode", "attack_updates_per_episode", *intervals):
         check_range(f"training.{name}", config.training[name], 0)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
