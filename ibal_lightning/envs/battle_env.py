@@ -13,6 +13,7 @@ from torch import Tensor
 from ibal_lightning.envs.battle_setup import play, split_arguments
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.games import SkirmishGames
+from ibal_lightning.envs.skirmish.names import state_features
 from ibal_lightning.envs.skirmish.options import Options
 from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import SHIPPED, Capabilities, make_rules
@@ -106,6 +107,7 @@ class BattleEnv:
         rules = make_rules(battle.scenario, options, capabilities=battle.capabilities)
         matters = {**dataclasses.asdict(options), "capability_config": battle.genuine.get("capability_config")}
         self._games = play(request, battle.scenario, rules, matters=matters, genuine={**flags, **battle.genuine})
+        self._rules = rules
         self.spec, self.num_envs, self.device = self._games.spec, self._games.num_envs, self._games.device
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
@@ -123,6 +125,10 @@ class BattleEnv:
     def configure(self, **options: float) -> None:
         """``ally_health=0.85``: all allies start with that share of their health, from the next reset on."""
         self._games.configure(**options)
+
+    def state_features(self) -> tuple[list[str], list[str]]:
+        """What the state tells of each agent and of each enemy: SMAC's ``agent_features`` and ``enemy_features``."""
+        return state_features(self._rules)
 
     def visibility(self) -> Tensor:
         """(B, N, N + E) bool: whether an agent sees a unit, allies first, as SMAC's ``get_visibility_matrix``.

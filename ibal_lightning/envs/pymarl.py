@@ -117,15 +117,18 @@ class PymarlEnv(PymarlViews):
         return {**self._stats, "win_rate": self._stats["battles_won"] / max(self._stats["battles_game"], 1)}
 
     def get_env_info(self) -> dict[str, Any]:
-        """The sizes under PyMARL's names."""
+        """The sizes under PyMARL's names; of battles also what the state is made of."""
         spec = self.env.spec
-        return {
+        sizes = {
             "state_shape": spec.state_dim,
             "obs_shape": spec.obs_dim,
             "n_actions": spec.n_actions,
             "n_agents": spec.n_agents,
             "episode_limit": spec.episode_limit,
         }
+        if not isinstance(self.env, BattleEnv):
+            return sizes
+        return sizes | dict(zip(("agent_features", "enemy_features"), self.env.state_features(), strict=True))
 
     def close(self) -> None:
         """Close the environment."""

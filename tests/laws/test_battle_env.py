@@ -258,6 +258,19 @@ def test_pymarl_reads_the_same_battle() -> None:
         PymarlEnv(make("3m", num_envs=2))
 
 
+@pytest.mark.parametrize("kind", ["3m", "MMM", "2s3z", "terran_5_vs_5", "protoss_5_vs_5"])
+@pytest.mark.parametrize("second", [{}, {"conic_fov": True}])
+def test_the_state_is_made_of_the_features_that_pymarl_is_told(kind: str, second: dict) -> None:
+    info = PymarlEnv(make(kind, num_envs=1, **(second if "_vs_" in kind else {}))).get_env_info()
+    agent, enemy = info["agent_features"], info["enemy_features"]
+    enemies = 10 if kind == "MMM" else 3 if kind == "3m" else 5
+    rows = info["n_agents"] * (len(agent) + info["n_actions"]) + enemies * len(enemy)
+    assert rows == info["state_shape"]
+    assert (agent[:4], enemy[:3]) == (["health", "energy/cooldown", "rel_x", "rel_y"], ["health", "rel_x", "rel_y"])
+    assert ("shield" in agent) == (kind in ("2s3z", "protoss_5_vs_5"))
+    assert ("type_2" in enemy) == (kind not in ("3m", "2s3z"))
+
+
 def test_masked_enemies_and_failing_attacks() -> None:
     """Capabilities: an enemy masked for an agent shows where it is and nothing else; attack shares stay in range."""
     config = {

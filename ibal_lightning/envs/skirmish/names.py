@@ -41,6 +41,18 @@ def action_names(rules: Rules) -> tuple[str, ...]:
     return tuple(names)
 
 
+def state_features(rules: Rules) -> tuple[list[str], list[str]]:
+    """What the state tells of each agent and of each enemy, under the package's names and in its order.
+
+    That order is not the vector's in SMACv2, which puts the attack probability before the view.
+    """
+    agent, enemy = ["health", "energy/cooldown", "rel_x", "rel_y"], ["health", "rel_x", "rel_y"]
+    agent += ["shield"] * bool(rules.ally_shield) + ["fov_x", "fov_y"] * bool(rules.conic_fov)
+    agent += ["attack_probability"] * bool(rules.stochastic_attack)
+    types = [f"type_{bit}" for bit in range(rules.type_bits)]
+    return agent + types, enemy + ["shield"] * bool(rules.enemy_shield) + types
+
+
 def _enemy_traits(scenario: Scenario, rules: Rules) -> list[str]:
     traits = ["can be targeted", "distance", "relative x", "relative y"]
     return traits + _life(rules.obs_all_health, rules.enemy_shield) + _types(scenario, rules, 1)
