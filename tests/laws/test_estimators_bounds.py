@@ -80,6 +80,14 @@ def test_reference_policy_does_not_see_scale_and_offset(seed: int, offset: float
     assert (p[avail] >= 0.2 / 6 - 1e-6).all()
 
 
+def test_the_reference_of_logits_is_the_policy_itself() -> None:
+    scores, avail = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.ones(4, 6, dtype=torch.bool)
+    avail[:, 2] = False
+    policy = scores.masked_fill(~avail, float("-inf")).softmax(-1)
+    p = reference_policy(scores, avail, uniform_share=0.2, temperature=None)
+    torch.testing.assert_close(p, 0.8 * policy + 0.2 * avail / 5)
+
+
 def gaussians(rho: float, rows: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two unit Gaussians of correlation rho."""
     x, noise = torch.randn(rows, 1, generator=g), torch.randn(rows, 1, generator=g)

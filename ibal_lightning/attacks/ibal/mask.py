@@ -26,8 +26,8 @@ HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 class Reference:
     """The distribution over "what if it acted otherwise".
 
-    ``kind`` is "uniform" over legal actions, or "soft": the victim's own scores, standardised, at a temperature, mixed
-    with a share of uniform.
+    ``kind`` is "uniform" over legal actions, or "soft": the victim's own policy, or of utilities a softmax at a
+    temperature, mixed with a share of uniform.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Reference:
             view.scores(view.obs),
             view.avail_actions,
             uniform_share=self.uniform_share,
-            temperature=self.temperature,
+            temperature=None if view.logits else self.temperature,
         )
 
 
@@ -124,8 +124,7 @@ class ObservationMask(nn.Module):
         del generator
         alive = view.alive[games][..., None]
         if self._looks(view.step):
-            value = self._scores(view, games, cut) if self.rank is None else self.rank[games] * cut.any(-1)[..., None]
-            value = value * alive
+            value = self._value(view, games, cut) * alive
             if self.lowest:
                 value = torch.where(value > self.score_eps, 1 / value, 0.0)
             self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
@@ -141,10 +140,18 @@ class ObservationMask(nn.Module):
         if self.rank is None and self.score_mode == "step" and self._looks(view.step + 1):
             self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
 
+    def _value(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
+        """(G, N, O) what each dim that the agents are about to read tells about their living opponents, or ranks."""
+        if self.rank is None and self.before is not None:
+            return self._scores(view, games, cut)
+        heard = cut & view.alive[games][:, None, :]
+        if self.rank is not None:
+            return self.rank[games] * heard.any(-1)[..., None]
+        return aggregate(self.table.expand(len(games), *self.table.shape), heard)
+
     def _scores(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
-        """(G, N, O) what each dim that the agents are about to read tells about their opponents."""
-        if self.before is None:
-            return aggregate(self.table.expand(len(games), *self.table.shape), cut)
+        """(G, N, O) the scores by what was known one step ago, when the opponents acted."""
+        assert self.before is not None
         state, obs, alive, p_ref = (x[games] for x in self.before)
         time = torch.full_like(state[:, 0], (view.step - 1) / self.limit)
         then = Context(state, obs, view.last_actions_taken[games], alive, time)
@@ -152,9 +159,9 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    def examine(self, rows: Transitions, *, warm: bool, draw: int) -> None:
+    def examine(self, rows: Transitions, draw: int) -> None:
         """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""
-        self.health.examine(self.model, rows, stream(draw, "health"), warm=warm)
+        self.health.examine(self.model, rows, stream(draw, "health"))
 
     def report(self) -> dict[str, float]:
         """The health of the masks, to be logged."""
