@@ -26,18 +26,18 @@ from ibal_lightning.functional.random import derive_seed, seeded, stream
 from ibal_lightning.rollout.collector import Collector, play_episodes
 
 TERMS = {
-    "total": "observation + action: cross-group influence",
-    "observation": "I(o'G1; aG2 | aG1, history), the larger of two bounds:",
+    "observation": "cross-group influence I(o'G1; aG2 | aG1, history), the larger of two bounds:",
     "channel": "  under the observation model",
     "decoded": "  by decoding actions",
     "action": "I(aG1; aG2 | alive, time)",
-    "bound": "sum over agents, dims, sources of I(o'i_d; aj | ..)",
+    "bound": "sum over agents, dims, sources of I(o'i_d; aj | ai, history)",
     "redundancy": "observation - bound",
+    "ranked": "the sum given all other actions too, as masks rank",
 }
 
 
 def run(cfg: DictConfig) -> float:
-    """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the total."""
+    """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the influence."""
     for name in ("episodes", "updates", "moments", "num_envs", "threads"):
         check_range(name, cfg[name], 1)
     torch.set_num_threads(cfg.threads)
@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> float:
     write_then_rename(directory.path / "influence.json", lambda path: path.write_text(text + "\n"))
     what = f"{env.spec.fingerprint}: k = {K} of {env.spec.n_agents}, {len(seen.p)} held-out steps"
     Console().print(influence_table(rows, what))
-    return float(measured.total.mean())
+    return float(measured.observation.mean())
 
 
 def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
@@ -83,26 +83,22 @@ def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: in
     return models.measure(seen, draws=cfg.draws, seed=cfg.seed)
 
 
-def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float | None]]:
-    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term.
-
-    The action term is about intended actions, which are not drawn: it and the total have no null.
-    """
-    rows: dict[str, dict[str, float | None]] = {}
+def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float]]:
+    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term."""
+    rows: dict[str, dict[str, float]] = {}
     for name in TERMS:
         mean, error = clustered_mean(getattr(measured, name), episode)
-        chance = None if name in ("action", "total") else float(getattr(null, name).mean())
-        rows[name] = {"mean": mean, "standard_error": error, "null": chance}
+        rows[name] = {"mean": mean, "standard_error": error, "null": float(getattr(null, name).mean())}
     return rows
 
 
-def influence_table(rows: dict[str, dict[str, float | None]], title: str) -> Table:
+def influence_table(rows: dict[str, dict[str, float]], title: str) -> Table:
     """The terms for the terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("term", "what", "nats", "+-", "null"):
         text = name in ("term", "what")
         table.add_column(name, justify="left" if text else "right", no_wrap=name != "what")
     for name, row in rows.items():
-        cells = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
+        cells = (f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
         table.add_row(name, TERMS[name], *cells)
     return table
