@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from playing import make_spec, random_batch
 from torch import Tensor
 
+from ibal_lightning.attack import Threat
+from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.ibal.groups import draw_groups, opponents
 from ibal_lightning.attacks.ibal.mask import aggregate
 from ibal_lightning.estimators.transitions import Context
@@ -139,6 +141,21 @@ def test_scores_follow_executed_actions_and_the_policy_not_what_was_meant() -> N
     assert torch.equal(scores(last_actions=other), scores())
     assert not torch.equal(scores(last_actions_taken=other), scores())
     assert not torch.equal(scores(replace(view, scores=lambda seen: 0 * view.scores(seen))), scores())
+
+
+def test_only_what_describes_allies_may_be_ruled_maskable() -> None:
+    names = ("own: x", *(f"ally {k}: {what}" for k in range(1, 6) for what in ("x", "y")))
+    spec = replace(make_spec(6, 5, len(names), 7), obs_names=names)
+    for healthy in (1.0, -1.0):  # guided, and the random fall-back
+        attack = warm_ibal(spec, Threat(dims=11), K=3, coupling="joint", maskable="ally_features")
+        attack.mask.health.explained.value.fill_(healthy)
+        attack.reset(16, generator())
+        view = random_view(spec, 16, 0)
+        changed = attack.perturb_obs(view, generator()) != view.obs
+        assert changed[..., 1:].any()
+        assert not changed[..., 0].any()
+    with pytest.raises(ValueError, match="no dim of this environment is named after an agent"):
+        Ibal(SPEC, Threat(dims=3), K=3, maskable="ally_features")
 
 
 def test_the_rewrite_reads_what_is_true_not_what_is_shown() -> None:

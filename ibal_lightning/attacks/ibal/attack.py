@@ -46,6 +46,7 @@ class Ibal(Attack):
         symmetric: mask G2 towards G1 as well.
         mask_rule: "guided" hides the L dims of highest score, "bottom" those of lowest (a control);
             "random_episode", "random_step" and "opposite" need no estimator, see ``BlindMask``.
+        maskable: "all" dims may be hidden, or "ally_features", those that describe another agent.
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
         score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
         score_eps: dims at or below this score are never masked.
@@ -92,6 +93,7 @@ class Ibal(Attack):
         action: bool = True,
         symmetric: bool = True,
         mask_rule: str = "guided",
+        maskable: str = "all",
         score_mode: str = "step",
         score_transform: str = "raw",
         score_eps: float = 1e-6,
@@ -127,7 +129,7 @@ class Ibal(Attack):
         sizes, reference = (hidden, rank), Reference(p_ref, eps_ref, t_ref)
         looks = score_mode, score_transform, score_eps, score_every
         guided = ObservationMask(
-            spec, threat, reference, *looks, *sizes, observation_head, lowest=mask_rule == "bottom"
+            spec, threat, reference, *looks, *sizes, observation_head, mask_rule == "bottom", maskable
         )
         mask = BlindMask(spec, dims, mask_rule) if mask_rule in BLIND_RULES else guided
         self.mask = mask if masks else None

@@ -13,6 +13,7 @@ from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
+from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
@@ -59,6 +60,16 @@ def aggregate(score: Tensor, cut: Tensor) -> Tensor:
     return torch.einsum("biod,bid->bio", score, cut.to(score.dtype))
 
 
+def maskable_dims(spec: EnvSpec, maskable: str) -> Tensor:
+    """(N, O) bool the dims that may be hidden from each agent."""
+    about = described_agents(spec).any(-1)
+    if maskable == "all":
+        return torch.ones_like(about)
+    if not about.any():
+        raise ValueError("attack.maskable=ally_features: no dim of this environment is named after an agent")
+    return about
+
+
 class ObservationMask(nn.Module):
     """Scores every (agent, dim, source) and picks the top-L dims.
 
@@ -77,9 +88,10 @@ class ObservationMask(nn.Module):
         hidden, rank: size of the observation model.
         head: its form: "gaussian", or "hurdle" with flags and zeros as events of their own.
         lowest: the control: pick the L dims of lowest score above ``score_eps`` instead of the highest.
+        maskable: "all" dims, or "ally_features", those that describe another agent by the observation's names.
 
     Raises:
-        ValueError: an unknown word.
+        ValueError: an unknown word, or names that tell of no agent.
     """
 
     def __init__(
@@ -95,8 +107,10 @@ class ObservationMask(nn.Module):
         rank: int = 6,
         head: str = "gaussian",
         lowest: bool = False,
+        maskable: str = "all",
     ) -> None:
         super().__init__()
+        check_choice("attack.maskable", maskable, ("all", "ally_features"))
         check_choice("attack.observation_head", head, list(HEADS))
         check_choice("attack.score_mode", score_mode, ("step", "table"))
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
@@ -110,6 +124,8 @@ class ObservationMask(nn.Module):
         self.table: Tensor
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.health = Health(spec)
+        self.maskable: Tensor
+        self.register_buffer("maskable", maskable_dims(spec, maskable), persistent=False)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
@@ -124,7 +140,7 @@ class ObservationMask(nn.Module):
         del generator
         alive = view.alive[games][..., None]
         if self._looks(view.step):
-            value = self._value(view, games, cut) * alive
+            value = self._value(view, games, cut) * alive * self.maskable
             if self.lowest:
                 value = torch.where(value > self.score_eps, 1 / value, 0.0)
             self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
