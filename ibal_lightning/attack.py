@@ -81,6 +81,11 @@ class Attack(nn.Module):
         """(B, N) i8 groups of the current episodes: 0 none, 1 G1, 2 G2; None when the attack has none."""
         return None
 
+    @property
+    def warm(self) -> bool:
+        """Whether the attack has learnt enough to be used; until then training gives it more updates."""
+        return True
+
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Begin B new episodes: draw groups, probabilities, victims."""
 

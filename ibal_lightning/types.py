@@ -129,6 +129,7 @@ class VictimView:
     step: int  # 0 at the start of the episode
     running: Tensor  # (B,) bool: the game is not over
     scores: Callable[[Tensor], Tensor]  # obs (B,N,O) -> utilities or logits (B,N,A), differentiable in obs
+    logits: bool = False  # scores are logits of the policy, not utilities
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class PpoOptions:
         policy_active_masks: leave the steps of dead agents out of the policy loss.
         value_active_masks: and out of the value loss of per-agent critics. Off by default: the value of a dead agent
             is the bootstrap of its last living step and has to be learnt.
-        drop_overridden: leave overridden actions out of the policy loss (they had no effect: less variance).
+        drop_overridden: leave overridden actions out of the policy loss. Less variance, and unbiased only where what
+            replaces an action does not depend on it (random, stop): IBAL's klx and kl exclude the intended one.
         lr: learning rate of the actor (Adam, eps 1e-5).
         critic_lr: learning rate of the critic.
         max_grad_norm: gradients are clipped to this L2 norm.

@@ -19,25 +19,27 @@ from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, ta
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.env import Env
+from ibal_lightning.estimators.health import pair_bands
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.influence import clustered_mean
+from ibal_lightning.functional.null_band import redraw_from
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.functional.random import derive_seed, seeded, stream
 from ibal_lightning.rollout.collector import Collector, play_episodes
 
 TERMS = {
-    "total": "observation + action: cross-group influence",
-    "observation": "I(o'G1; aG2 | aG1, history), the larger of two bounds:",
+    "observation": "cross-group influence I(o'G1; aG2 | aG1, history), the larger of two bounds:",
     "channel": "  under the observation model",
     "decoded": "  by decoding actions",
     "action": "I(aG1; aG2 | alive, time)",
-    "bound": "sum over agents, dims, sources of I(o'i_d; aj | ..)",
+    "bound": "sum over agents, dims, sources of I(o'i_d; aj | ai, history)",
     "redundancy": "observation - bound",
+    "ranked": "the sum given all other actions too, as masks rank",
 }
 
 
 def run(cfg: DictConfig) -> float:
-    """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the total."""
+    """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the influence."""
     for name in ("episodes", "updates", "moments", "num_envs", "threads"):
         check_range(name, cfg[name], 1)
     torch.set_num_threads(cfg.threads)
@@ -48,15 +50,20 @@ def run(cfg: DictConfig) -> float:
     drawn = play_drawn(env, team.backbone, cfg, K)
     held_out = drawn.episode >= int(0.75 * (int(drawn.episode.max()) + 1))
     learnt, seen = take(drawn, ~held_out), sample(take(drawn, held_out), cfg.moments, cfg.seed)
-    measured = fit_and_measure(learnt, seen, env, cfg, K)
+    models, measured = fit_and_measure(learnt, seen, env, cfg, K)
     generator = stream(cfg.seed, "influence null")
-    null = fit_and_measure(redrawn(learnt, generator), redrawn(seen, generator), env, cfg, K)
-    rows = summarise(measured, null, seen.episode)
-    text = json.dumps({"fingerprint": env.spec.fingerprint, "K": K, "moments": len(seen.p), "nats": rows}, indent=2)
-    write_then_rename(directory.path / "influence.json", lambda path: path.write_text(text + "\n"))
-    what = f"{env.spec.fingerprint}: k = {K} of {env.spec.n_agents}, {len(seen.p)} held-out steps"
+    _, null = fit_and_measure(redrawn(learnt, generator), redrawn(seen, generator), env, cfg, K)
+    rows, pairs = summarise(measured, null, seen.episode), pairs_above_chance(models, seen, generator)
+    found = {"fingerprint": env.spec.fingerprint, "K": K, "moments": len(seen.p), "nats": rows, "pairs": pairs}
+    text = json.dumps(found, indent=2) + "\n"
+    write_then_rename(directory.path / "influence.json", lambda path: path.write_text(text))
+    n = env.spec.n_agents
+    what = f"{env.spec.fingerprint}: k = {K} of {n}, {len(seen.p)} held-out steps"
     Console().print(influence_table(rows, what))
-    return float(measured.total.mean())
+    Console().print(
+        f"{len(pairs)} of {n * (n - 1)} ordered pairs (agent, source) tell more than 95 % of redrawn actions"
+    )
+    return float(measured.observation.mean())
 
 
 def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
@@ -75,34 +82,37 @@ def sample(drawn: Drawn, moments: int, seed: int) -> Drawn:
     return take(drawn, order[:moments])
 
 
-def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: int) -> Influence:
+def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: int) -> tuple[InfluenceModels, Influence]:
     """Fresh models, fitted and applied to other games."""
     with seeded(cfg.seed, "influence models"):
         models = InfluenceModels(env.spec, K=K)
     models.fit(learnt, updates=cfg.updates, seed=cfg.seed)
-    return models.measure(seen, draws=cfg.draws, seed=cfg.seed)
+    return models, models.measure(seen, draws=cfg.draws, seed=cfg.seed)
 
 
-def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float | None]]:
-    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term.
+def pairs_above_chance(models: InfluenceModels, seen: Drawn, generator: torch.Generator) -> list[list[int]]:
+    """[agent, source] pairs whose next observation and action tell more of each other than redrawn actions do."""
+    gain, band = pair_bands(models.observation, seen.rows, redraw_from(seen.p), generator, draws=99, level=0.1)
+    above: list[list[int]] = (band.above(gain) & ~torch.eye(len(gain), dtype=torch.bool)).nonzero().tolist()
+    return above
 
-    The action term is about intended actions, which are not drawn: it and the total have no null.
-    """
-    rows: dict[str, dict[str, float | None]] = {}
+
+def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str, dict[str, float]]:
+    """Mean, standard error over episodes, and the mean where actions are drawn anew, of every term."""
+    rows: dict[str, dict[str, float]] = {}
     for name in TERMS:
         mean, error = clustered_mean(getattr(measured, name), episode)
-        chance = None if name in ("action", "total") else float(getattr(null, name).mean())
-        rows[name] = {"mean": mean, "standard_error": error, "null": chance}
+        rows[name] = {"mean": mean, "standard_error": error, "null": float(getattr(null, name).mean())}
     return rows
 
 
-def influence_table(rows: dict[str, dict[str, float | None]], title: str) -> Table:
+def influence_table(rows: dict[str, dict[str, float]], title: str) -> Table:
     """The terms for the terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("term", "what", "nats", "+-", "null"):
         text = name in ("term", "what")
         table.add_column(name, justify="left" if text else "right", no_wrap=name != "what")
     for name, row in rows.items():
-        cells = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
+        cells = (f"{row[key]:.3f}" for key in ("mean", "standard_error", "null"))
         table.add_row(name, TERMS[name], *cells)
     return table

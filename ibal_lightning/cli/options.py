@@ -20,6 +20,7 @@ class Training:
     batch_episodes: int = MISSING  # episodes in one update
     updates_per_episode: float = MISSING  # learner updates for each finished episode
     attack_updates_per_episode: float = MISSING  # the same for the attack's own loss
+    attack_warmup_updates_per_episode: float = MISSING  # and until it is warm
     attack_window: int = MISSING  # the attack learns from this many newest episodes
     test_interval: int = MISSING  # env steps between greedy tests
     test_episodes: int = MISSING  # games of one test

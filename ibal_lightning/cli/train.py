@@ -85,8 +85,8 @@ def _check(config: DictConfig) -> None:
     """Refuse numbers that would train nothing, before anything is built."""
     for name in ("env_steps", "threads", "num_envs", "batch_episodes", "test_episodes"):
         check_range(f"training.{name}", config.training[name], 1)
-    intervals = ("test_interval", "checkpoint_interval", "log_interval")
-    for name in ("updates_per_episode", "attack_updates_per_episode", *intervals):
+    updates = ("updates_per_episode", "attack_updates_per_episode", "attack_warmup_updates_per_episode")
+    for name in (*updates, "test_interval", "checkpoint_interval", "log_interval"):
         check_range(f"training.{name}", config.training[name], 0)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
@@ -117,6 +117,7 @@ def _data_options(config: DictConfig) -> dict[str, Any]:
         "batch_episodes",
         "updates_per_episode",
         "attack_updates_per_episode",
+        "attack_warmup_updates_per_episode",
         "attack_window",
     )
     return {name: config.training[name] for name in names}

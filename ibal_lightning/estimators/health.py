@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.observation_model import ObservationModel
+from ibal_lightning.estimators.running_mean import RunningMean
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.functional.null_band import NullBand, Redraw, nearest_rows, null_band, redraw_near
 from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.types import EnvSpec
 
-SLOW = 0.9  # share of the old value in running figures
 NEIGHBOURS = 16  # moments of similar state that lend their actions
 DRAWS = 9  # redraws of each look: chance stays below the highest of them nine times in ten
 ATTRIBUTED_ROWS = 32  # moments whose scores are attributed at each look
@@ -27,30 +27,25 @@ class Health(nn.Module):
 
     ``explained`` is the gain over the action-free null model, ``chance`` the gain that actions from other moments of
     similar state would have reached, ``attribution`` the share of a pair's score in the dims that describe the source.
-    All are NaN until there is something to say; attribution stays 0 where the names of observations do not tell.
+    All are NaN until there is something to say, attribution also where the names of observations do not tell.
     """
 
     def __init__(self, spec: EnvSpec) -> None:
         super().__init__()
-        self.explained: Tensor
-        self.chance: Tensor
-        self.attribution: Tensor
+        self.explained, self.chance, self.attribution = RunningMean(), RunningMean(), RunningMean()
         self.about: Tensor
         self.register_buffer("about", described_agents(spec), persistent=False)
-        for name in ("explained", "chance", "attribution"):
-            known = name != "attribution" or bool(self.about.any())
-            self.register_buffer(name, torch.full((), float("nan") if known else 0.0))
         self.distrusted = False  # whether the last word in the log was a warning
 
     @property
     def good(self) -> bool:
         """Whether the model explains more than its null and more than chance does; True before the first look."""
-        return not (self.explained <= 0 or self.explained <= self.chance)
+        explained = float(self.explained)
+        return not (explained <= 0 or explained <= float(self.chance))
 
     @torch.no_grad()
-    def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator, *, warm: bool) -> None:
-        """Move the running figures towards those of these transitions; a warm model's failure is logged, once."""
-
+    def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator) -> None:
+        """Move the running figures towards those of these transitions; a model's failure is logged, once."""
         gains, present = model.gains(rows), rows.seen.sum(0) / rows.seen.sum().clamp(min=1)
 
         def explained(actions: Tensor) -> Tensor:
@@ -59,16 +54,10 @@ class Health(nn.Module):
         chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1).high
         p_ref = uniform_legal(rows.avail_actions[:ATTRIBUTED_ROWS])
         score = model.score(rows.now.head(ATTRIBUTED_ROWS), p_ref).mean(0)
-        for name, value in (
-            ("explained", explained(rows.now.actions)),
-            ("chance", chance),
-            ("attribution", attribution(score, self.about)),
-        ):
-            old = getattr(self, name)
-            fresh = torch.where(old.isnan(), value, SLOW * old + (1 - SLOW) * value)
-            old.copy_(torch.where(value.isnan(), old, fresh))
-        if warm:
-            self._tell()
+        self.explained.update(explained(rows.now.actions))
+        self.chance.update(chance)
+        self.attribution.update(attribution(score, self.about))
+        self._tell()
 
     def _tell(self) -> None:
         if not self.good and not self.distrusted:

@@ -16,6 +16,8 @@ from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.types import EpisodeBatch
 
+HELD_OUT = 4  # rollouts by which the health of fitted estimators is judged
+
 
 def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: int) -> Iterator[Mapping[str, Any]]:
     """Greedy games of a frozen policy under an attack.
@@ -96,5 +98,6 @@ def fit(
         torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
         optimizer.step()
         logs = {name: float(value) for name, value in out.logs.items()}
-    attack.observe(collectors[1].collect(env_steps=10**12, explore=True))  # held out, for the health of estimators
+    for _ in range(HELD_OUT):
+        attack.observe(collectors[1].collect(env_steps=10**12, explore=True))
     return logs

@@ -53,6 +53,42 @@ def scalar_information(means: Tensor, p: Tensor, nodes: int = 24) -> Tensor:
     return total.clamp(min=0)
 
 
+def mixed_information(effects: Tensor, p: Tensor, cells: int = 512) -> Tensor:
+    """I(y; b_j) of ``y = sum_j effects[j, b_j] + noise`` for each output and input, the other inputs unknown.
+
+    ``h(y) - h(y without the effect of j)``, independent b_j ~ p[j], unit noise: the densities come from the product of
+    the inputs' characteristic functions, by one inverse Fourier transform each.
+
+    Args:
+        effects: (..., J, A, D) in standard deviations of the noise.
+        p: (J, A) distributions of the inputs.
+        cells: of the grid over everything that y can be.
+
+    Returns:
+        (..., J, D).
+    """
+    effects = (effects - (p[..., None] * effects).sum(-2, keepdim=True)).float()
+    span = effects.abs().amax(-2).sum(-2) + 6.0  # (..., D) half of the grid
+    frequency = torch.arange(cells // 2 + 1, device=p.device) * (math.pi / span[..., None])
+    angle = effects[..., None] * frequency[..., None, None, :, :]  # (..., J, A, D, F)
+    weight = p.float()[..., None, None]
+    each = torch.complex((weight * angle.cos()).sum(-3), (weight * angle.sin()).sum(-3))
+    noise = torch.exp(-0.5 * frequency.square())
+    count = effects.shape[-3]
+    others = [each[..., [k for k in range(count) if k != j], :, :].prod(-3) for j in range(count)]
+    without = torch.stack(others, -3) * noise[..., None, :, :]
+    whole = each.prod(-3) * noise
+    return (grid_entropy(whole, span)[..., None, :] - grid_entropy(without, span[..., None, :])).clamp(min=0)
+
+
+def grid_entropy(characteristic: Tensor, span: Tensor) -> Tensor:
+    """(...) differential entropies of densities on [-span, span] with (..., F) characteristic functions."""
+    cells = 2 * (characteristic.shape[-1] - 1)
+    width = 2 * span / cells
+    density = torch.fft.irfft(characteristic, n=cells, dim=-1).clamp(min=0) / width[..., None]
+    return -torch.special.xlogy(density, density).sum(-1) * width
+
+
 def whitening(covariance: Tensor, floor: float = 1e-2) -> Tensor:
     """(..., D, D) W with W covariance W' = 1; eigenvalues below ``floor`` of the largest count as that much."""
     values, vectors = torch.linalg.eigh(covariance)

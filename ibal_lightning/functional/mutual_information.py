@@ -128,22 +128,31 @@ def uniform_legal(avail_actions: Tensor) -> Tensor:
     return avail_actions / avail_actions.sum(-1, keepdim=True).clamp(min=1)
 
 
-def reference_policy(scores: Tensor, avail_actions: Tensor, *, uniform_share: float, temperature: float) -> Tensor:
+def reference_policy(
+    scores: Tensor, avail_actions: Tensor, *, uniform_share: float, temperature: float | None
+) -> Tensor:
     """The "what if it acted otherwise" distribution of an agent: never a point mass where it has a choice.
 
-    ``(1 - share) softmax(z / temperature) + share uniform`` over legal actions; z is the score standardised over the
-    legal actions, so that it means the same for utilities and logits of any scale (ALGORITHMS 2.4).
+    ``(1 - share) softmax(z / temperature) + share uniform`` over legal actions; z is the utility standardised over
+    the legal actions, so that it means the same on any scale. Logits are a policy already: z / temperature are the
+    logits themselves (ALGORITHMS 2.4).
 
     Args:
         scores: (..., A) utilities or logits.
         avail_actions: (..., A) bool.
+        temperature: of utilities; None for logits.
 
     Returns:
         (..., A).
     """
+    z = scores if temperature is None else standardised(scores, avail_actions) / temperature
+    soft = legal(z, avail_actions).softmax(-1).nan_to_num(0.0)
+    return (1 - uniform_share) * soft + uniform_share * uniform_legal(avail_actions)
+
+
+def standardised(scores: Tensor, avail_actions: Tensor) -> Tensor:
+    """(..., A) scores less their mean over the legal actions, by their standard deviation; 0 where illegal."""
     count = avail_actions.sum(-1, keepdim=True).clamp(min=1)
     kept = scores.masked_fill(~avail_actions, 0.0)
     centred = (kept - kept.sum(-1, keepdim=True) / count).masked_fill(~avail_actions, 0.0)
-    z = centred / (centred.square().sum(-1, keepdim=True) / count).sqrt().clamp(min=1e-6)
-    soft = legal(z / temperature, avail_actions).softmax(-1).nan_to_num(0.0)
-    return (1 - uniform_share) * soft + uniform_share * uniform_legal(avail_actions)
+    return centred / (centred.square().sum(-1, keepdim=True) / count).sqrt().clamp(min=1e-6)

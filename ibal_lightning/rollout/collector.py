@@ -119,6 +119,7 @@ class Collector:
             step=self.step,
             running=self.running,
             scores=lambda obs: self.backbone.scores(obs, last_actions, hidden)[0],
+            logits=self.backbone.on_policy,
         )
 
     def _see(self, view: VictimView) -> Tensor:

@@ -22,6 +22,7 @@ from ibal_lightning.rollout.replay import Replay, episode_bytes
 from ibal_lightning.types import EpisodeBatch
 
 logger = logging.getLogger(__name__)
+REUSE = 8  # updates of an attack from the same episodes: drawing them is dear, and it learns from few steps at a time
 ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
 
 
@@ -43,6 +44,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         updates_per_episode: learner updates for each finished episode; fractions accumulate, so the learning
             effort per env step does not depend on ``num_envs``. On-policy learners use every rollout once.
         attack_updates_per_episode: the same for the attack's own loss.
+        attack_warmup_updates_per_episode: and until it is warm, so that its first episodes are worth something.
         attack_window: the attack learns from this many newest episodes.
         device: where policy and attack play, and where episodes are stored; by default the environment's.
     """
@@ -58,6 +60,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         batch_episodes: int = 32,
         updates_per_episode: float = 0.125,
         attack_updates_per_episode: float = 0.25,
+        attack_warmup_updates_per_episode: float = 4.0,
         attack_window: int = 1000,
         device: torch.device | None = None,
     ) -> None:
@@ -68,6 +71,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         self.batch_episodes, self.attack_window = batch_episodes, attack_window
         self.updates_per_episode = updates_per_episode
         self.attack_updates_per_episode = attack_updates_per_episode
+        self.attack_warmup_updates_per_episode = attack_warmup_updates_per_episode
         self.attack_learns = attack.optimizer() is not None
         self.replay = self._allocate(env, replay_episodes)
         self.streams = {name: stream(seed, f"replay {name}") for name in ("learner", "attack")}
@@ -104,8 +108,10 @@ class InducedDecPOMDP(L.LightningDataModule):
             batches: Iterator[EpisodeBatch] = iter((fresh,))
         else:
             batches = self._draw("learner", self._updates("learner", self.updates_per_episode, len(fresh)), None)
-        updates = self._updates("attack", self.attack_updates_per_episode, len(fresh)) if self.attack_learns else 0
-        return Experience(fresh, batches, self._draw_once("attack", updates, self.attack_window))
+        warm, cold = self.attack_updates_per_episode, self.attack_warmup_updates_per_episode
+        rate = warm if self.attack.warm else cold
+        updates = self._updates("attack", rate, len(fresh)) if self.attack_learns else 0
+        return Experience(fresh, batches, self._draw_rarely("attack", updates, self.attack_window))
 
     def _updates(self, who: str, per_episode: float, episodes: int) -> int:
         """Whole updates that the finished episodes pay for; the fraction is kept."""
@@ -121,10 +127,11 @@ class InducedDecPOMDP(L.LightningDataModule):
             assert self.replay is not None
             yield self.replay.sample(self.batch_episodes, self.streams[who], newest=newest)
 
-    def _draw_once(self, who: str, updates: int, newest: int | None) -> Iterator[EpisodeBatch]:
-        """The same episodes for all updates: drawing them is dear, and an attack learns from few steps at a time."""
-        for batch in self._draw(who, min(updates, 1), newest):
-            yield from itertools.repeat(batch, updates)
+    def _draw_rarely(self, who: str, updates: int, newest: int | None) -> Iterator[EpisodeBatch]:
+        """The same episodes for ``REUSE`` updates."""
+        for start in range(0, updates, REUSE):
+            for batch in self._draw(who, 1, newest):
+                yield from itertools.repeat(batch, min(REUSE, updates - start))
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, env and every random stream. The replay is saved beside the checkpoint: it is large."""

@@ -62,9 +62,9 @@ def warm_ibal(spec: EnvSpec | None = None, threat: Threat | None = None, **optio
     if attack.guided is not None:
         torch.nn.init.normal_(attack.mask.model.joint.effects.v)
         attack.mask.table.uniform_(generator=torch.Generator().manual_seed(0))
-        attack.mask.health.explained.fill_(1.0)
-        attack.mask.health.chance.fill_(0.0)
-        attack.mask.health.attribution.fill_(0.5)
+        attack.mask.health.explained.value.fill_(1.0)
+        attack.mask.health.chance.value.fill_(0.0)
+        attack.mask.health.attribution.value.fill_(0.5)
     return attack
 
 

@@ -86,7 +86,7 @@ def test_an_unfitted_attack_at_test_time_is_random_and_says_so(caplog: pytest.Lo
     attack = Ibal(SPEC, Threat(dims=3), K=3, strength="max").eval()
     with caplog.at_level(logging.WARNING):
         attack.reset(64, generator())
-    assert "0 of 300 updates" in caplog.text
+    assert "0 of 1000 updates" in caplog.text
     view = random_view(SPEC, 64, 0)
     seen, actions, taken = play_step(attack, view, generator())
     assert (seen != view.obs).any()
@@ -97,6 +97,7 @@ def test_checkpoint_restores_everything_the_attack_needs() -> None:
     attack = warm_ibal(K=3, coupling="joint", p_floor=0.5)
     attack.schedule.update(torch.ones(7))
     attack.schedule.p_max = 0.66
+    attack.observe(random_batch(SPEC, 8))
     file = io.BytesIO()
     torch.save(attack.state_dict(), file)
     file.seek(0)

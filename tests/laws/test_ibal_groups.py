@@ -20,8 +20,8 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def planner(**options) -> Planner:
-    return Planner(6, **({"K": 3, "p_floor": "1/K", "coupling": "joint", "strength": "as_trained"} | options))
+def planner(surfaces: tuple[bool, bool] = (True, True), **options) -> Planner:
+    return Planner(6, surfaces, **({"K": 3, "p_floor": "1/K", "coupling": "joint", "strength": "as_trained"} | options))
 
 
 def test_training_groups_are_uniform_in_size_and_membership() -> None:
@@ -53,6 +53,22 @@ def test_coupling(coupling: str, both: float) -> None:
     assert (plan.masks | plan.overrides)[attacked].all()
     assert float((plan.masks & plan.overrides)[attacked].float().mean()) == pytest.approx(both, abs=0.02)
     assert float(plan.masks[attacked].float().mean()) == pytest.approx((1 + both) / 2, abs=0.02)
+
+
+@pytest.mark.parametrize("surfaces", [(True, False), (False, True)])
+def test_with_one_surface_every_attacked_episode_meets_it(surfaces: tuple[bool, bool]) -> None:
+    plan = planner(surfaces, coupling="independent").training(2000, 0.5, generator())
+    attacked = plan.group[:, 0] > 0
+    struck = plan.masks if surfaces[0] else plan.overrides
+    assert torch.equal(struck, attacked)
+
+
+@pytest.mark.parametrize(("option", "masks"), [("observation", False), ("action", True)])
+def test_an_ablation_has_no_attacked_episode_without_attack(option: str, masks: bool) -> None:
+    attack = warm_ibal(SPEC, K=3, **{option: False})
+    attack.reset(2000, generator())
+    attacked = attack.group[:, 0] > 0
+    assert torch.equal(attack.plan.masks if masks else attack.plan.overrides, attacked)
 
 
 def test_test_episodes_are_all_attacked_at_the_strength_asked_for() -> None:

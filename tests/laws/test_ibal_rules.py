@@ -102,7 +102,7 @@ def test_blind_rules_need_no_estimator_and_no_warm_up(rule: str) -> None:
 
 def test_a_one_sided_fallback_spares_g2() -> None:
     attack = warm_ibal(SPEC, K=3, symmetric=False, strength="max").eval()
-    attack.mask.health.explained.fill_(-1.0)
+    attack.mask.health.explained.value.fill_(-1.0)
     attack.reset(GAMES, generator())
     hidden = hidden_dims(attack, 1)[0]
     assert hidden[attack.group == 1].any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,12 +12,16 @@ from attacking import play_step, random_view, warm_ibal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import make_spec, random_batch
+from torch import Tensor
 
+from ibal_lightning.attack import Threat
+from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.ibal.groups import draw_groups, opponents
 from ibal_lightning.attacks.ibal.mask import aggregate
 from ibal_lightning.estimators.transitions import Context
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.functional.projection import project_actions
+from ibal_lightning.types import VictimView
 
 SPEC = make_spec(6, 5, 8, 7)
 
@@ -106,7 +111,63 @@ def test_first_step_uses_the_table() -> None:
     assert not changed[..., :5].any()
     assert not changed[..., 6:].any()
     struck = (attack.plan.masks & view.running)[:, None] & view.alive
-    assert changed[..., 5][struck].all()
+    heard = (attack.cut & view.alive[:, None]).any(-1)
+    assert changed[..., 5][struck & heard].all()
+    assert not changed[..., 5][struck & ~heard].any()  # the dead tell nothing
+
+
+def test_without_living_opponents_nothing_is_hidden_whatever_picks_the_dims() -> None:
+    for options in ({"score_mode": "table"}, {}):
+        attack = warm_ibal(K=3, coupling="joint", **options)
+        attack.mask.health.explained.value.fill_(1.0 if options else -1.0)  # or random dims
+        attack.reset(16, generator())
+        view = random_view(SPEC, 16, 0)
+        alone = replace(view, alive=view.alive & (attack.group != 2))
+        assert torch.equal(attack.perturb_obs(alone, generator()), view.obs)
+        assert not torch.equal(attack.perturb_obs(view, generator()), view.obs)
+
+
+def test_scores_follow_executed_actions_and_the_policy_not_what_was_meant() -> None:
+    attack = warm_ibal(K=3, coupling="joint", score_every=1)
+    games, cut = torch.arange(16), torch.rand(16, 6, 6, generator=generator()) < 0.5
+    view = random_view(SPEC, 16, 0)
+
+    def scores(before: VictimView = view, **now: Tensor) -> Tensor:
+        attack.mask.begin(16, True, generator())
+        attack.mask._remember(before)
+        return attack.mask._scores(replace(view, **now), games, cut)
+
+    other = random_view(SPEC, 16, 1).last_actions_taken
+    assert torch.equal(scores(last_actions=other), scores())
+    assert not torch.equal(scores(last_actions_taken=other), scores())
+    assert not torch.equal(scores(replace(view, scores=lambda seen: 0 * view.scores(seen))), scores())
+
+
+def test_only_what_describes_allies_may_be_ruled_maskable() -> None:
+    names = ("own: x", *(f"ally {k}: {what}" for k in range(1, 6) for what in ("x", "y")))
+    spec = replace(make_spec(6, 5, len(names), 7), obs_names=names)
+    for healthy in (1.0, -1.0):  # guided, and the random fall-back
+        attack = warm_ibal(spec, Threat(dims=11), K=3, coupling="joint", maskable="ally_features")
+        attack.mask.health.explained.value.fill_(healthy)
+        attack.reset(16, generator())
+        view = random_view(spec, 16, 0)
+        changed = attack.perturb_obs(view, generator()) != view.obs
+        assert changed[..., 1:].any()
+        assert not changed[..., 0].any()
+    with pytest.raises(ValueError, match="no dim of this environment is named after an agent"):
+        Ibal(SPEC, Threat(dims=3), K=3, maskable="ally_features")
+
+
+def test_the_rewrite_reads_what_is_true_not_what_is_shown() -> None:
+    attack = warm_ibal(K=3, coupling="joint", action_score="lagged", p_floor="1/K").eval()
+    view = random_view(SPEC, 64, 0)
+
+    def taken(**changes: Tensor) -> Tensor:
+        attack.reset(64, generator())
+        return play_step(attack, replace(view, **changes), generator())[2]
+
+    assert torch.equal(taken(obs_seen=torch.zeros_like(view.obs)), taken())
+    assert not torch.equal(taken(obs=3 * view.obs.flip(0)), taken())
 
 
 def test_table_follows_the_scores_of_what_is_learnt_from() -> None:
@@ -123,7 +184,7 @@ def test_ill_health_falls_back_to_random_dims_and_says_so_once(caplog: pytest.Lo
     attack.mask.model.joint.effects.v.data.mul_(50)  # effects that are wrong: worse than the null model
     batch = random_batch(attack.spec, 8)
     with caplog.at_level(logging.WARNING):
-        attack.mask.health.explained.fill_(float("nan"))
+        attack.mask.health.explained.value.fill_(float("nan"))
         attack.observe(batch)
         attack.observe(batch)
     assert float(attack.mask.health.explained) < 0
@@ -132,7 +193,8 @@ def test_ill_health_falls_back_to_random_dims_and_says_so_once(caplog: pytest.Lo
     view = random_view(SPEC, 16, 0, step=1)
     first = attack.perturb_obs(view, generator())
     assert torch.equal(attack.perturb_obs(view, generator(1)), first)  # fixed for the episode
-    struck = (attack.plan.masks & view.running)[:, None] & view.alive
+    heard = (attack.cut & view.alive[:, None]).any(-1)
+    struck = (attack.plan.masks & view.running)[:, None] & view.alive & heard
     assert ((first != view.obs).sum(-1)[struck] == 3).all()
 
 

@@ -175,7 +175,7 @@ def test_updates_per_episode_do_not_depend_on_the_number_of_games() -> None:
 
 def test_one_draw_of_episodes_serves_all_updates_of_an_attack() -> None:
     env = Lbf(num_envs=8, seed=1, task=TASK)
-    attack = Ibal(env.spec, Threat(), K=1)
+    attack = Ibal(env.spec, Threat(), K=1, warmup_updates=0)
     data = InducedDecPOMDP(
         env, Vdn(env.spec), attack, seed=0, batch_episodes=4, updates_per_episode=0, attack_updates_per_episode=0.375
     )
@@ -183,6 +183,19 @@ def test_one_draw_of_episodes_serves_all_updates_of_an_attack() -> None:
     assert [len(first), len(second)] == [3, 3]
     assert all(batch is first[0] for batch in first)
     assert second[0] is not first[0]
+
+
+def test_an_attack_that_is_not_warm_gets_more_updates_from_more_episodes() -> None:
+    env = Lbf(num_envs=8, seed=1, task=TASK)
+    attack = Ibal(env.spec, Threat(), K=1, warmup_updates=20)
+    data = InducedDecPOMDP(
+        env, Vdn(env.spec), attack, seed=0, batch_episodes=4, updates_per_episode=0, attack_updates_per_episode=0.25,
+        attack_warmup_updates_per_episode=2.5,
+    )  # fmt: skip
+    cold = list(data.collect().attack_batches)
+    assert (len(cold), len({id(batch) for batch in cold})) == (20, 3)
+    attack.updates += len(cold)
+    assert len(list(data.collect().attack_batches)) == 2
 
 
 @pytest.mark.parametrize("attack", [Attack, RandomMask, RandomObs])

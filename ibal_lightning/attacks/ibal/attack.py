@@ -22,7 +22,7 @@ from ibal_lightning.estimators.transitions import Context, draw_transitions
 from ibal_lightning.functional.options import check_choice, check_counts
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
-HEALTH_ROWS = 64  # transitions of each look at the health
+HEALTH_ROWS = 256  # transitions of each look at the health
 TABLE_EVERY = 10  # estimator updates between two looks at the table: scores cost as much as an update
 
 
@@ -46,6 +46,7 @@ class Ibal(Attack):
         symmetric: mask G2 towards G1 as well.
         mask_rule: "guided" hides the L dims of highest score, "bottom" those of lowest (a control);
             "random_episode", "random_step" and "opposite" need no estimator, see ``BlindMask``.
+        maskable: "all" dims may be hidden, or "ally_features", those that describe another agent.
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
         score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
         score_eps: dims at or below this score are never masked.
@@ -92,6 +93,7 @@ class Ibal(Attack):
         action: bool = True,
         symmetric: bool = True,
         mask_rule: str = "guided",
+        maskable: str = "all",
         score_mode: str = "step",
         score_transform: str = "raw",
         score_eps: float = 1e-6,
@@ -109,32 +111,32 @@ class Ibal(Attack):
         rank: int = 6,
         lr: float = 1e-3,
         rows: int = 128,
-        warmup_updates: int = 300,
+        warmup_updates: int = 1000,
     ) -> None:
         super().__init__(spec, threat)
         check_counts(rows=rows, hidden=hidden, rank=rank)
-        self.K = largest_group(spec.n_agents, K)
+        check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
+        check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
+        self.K, dims = largest_group(spec.n_agents, K), threat.max_dims(spec)
         self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
-        self.planner = Planner(spec.n_agents, K=self.K, p_floor=p_floor, coupling=coupling, strength=strength)
+        masks, acts = bool(self.K and dims and observation and threat.obs), bool(self.K and action and threat.actions)
+        self.planner = Planner(
+            spec.n_agents, (masks, acts), K=self.K, p_floor=p_floor, coupling=coupling, strength=strength
+        )
         p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
-        check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
-        check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
-        sizes, reference, dims = (hidden, rank), Reference(p_ref, eps_ref, t_ref), threat.max_dims(spec)
+        sizes, reference = (hidden, rank), Reference(p_ref, eps_ref, t_ref)
         looks = score_mode, score_transform, score_eps, score_every
         guided = ObservationMask(
-            spec, threat, reference, *looks, *sizes, observation_head, lowest=mask_rule == "bottom"
+            spec, threat, reference, *looks, *sizes, observation_head, mask_rule == "bottom", maskable
         )
         mask = BlindMask(spec, dims, mask_rule) if mask_rule in BLIND_RULES else guided
-        self.mask = mask if self.K and dims and observation and threat.obs else None
-        persistent = self.planner.p_floor >= 1 or trigger != "step"
-        score = resolve_score(action_score, persistent)
-        acts = bool(self.K and action and threat.actions)
+        self.mask = mask if masks else None
+        score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
         self.rule = action_score if acts and action_score not in SCORES else None  # what G1 does, for a scripted attack
-        learns = acts and self.rule is None
         rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, search, *sizes)
-        self.rewrite = rewrite if learns else None
+        self.rewrite = rewrite if acts and self.rule is None else None
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
@@ -235,14 +237,18 @@ class Ibal(Attack):
         if not self.training or not self.K:
             return
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
-        if self.guided is not None and self.updates > 0:
-            draw = -1 - int(self.updates)
-            rows = draw_transitions(batch, min(self.rows, HEALTH_ROWS), self.spec.episode_limit, draw)
-            self.guided.examine(rows, warm=self.warm, draw=draw)
+        if not self.warm or self.updates == 0:
+            return
+        draw = -1 - int(self.updates)
+        rows = draw_transitions(batch, HEALTH_ROWS, self.spec.episode_limit, draw)
+        for part in (self.guided, self.rewrite):
+            if part is not None:
+                part.examine(rows, draw)
 
     def status(self) -> Mapping[str, float]:
-        """``p_max``, the attacked win rate, and the health of the masks: held-out nats and attribution."""
+        """``p_max``, the attacked win rate, and the estimators' health: held-out nats, chance, attribution."""
         numbers = {"p_max": self.schedule.p_max, "attacked_won": self.schedule.win_rate}
-        if self.guided is not None:
-            numbers |= self.guided.report()
+        for part in (self.guided, self.rewrite):
+            if part is not None:
+                numbers |= part.report()
         return numbers

@@ -30,17 +30,22 @@ class Planner:
     Args:
         K: largest group.
         p_floor: lower end of P_act, "1/K" or "auto", see ``probability_floor``.
-        coupling: whether masks and overrides always come together in training, see ``draw_surfaces``.
+        surfaces: whether there are masks, and whether there are overrides.
+        coupling: whether they always come together in training, see ``draw_surfaces``.
         strength: of test episodes: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
 
     Raises:
         ValueError: an unknown word or no probability.
     """
 
-    def __init__(self, n_agents: int, *, K: int, p_floor: float | str, coupling: str, strength: str) -> None:
+    def __init__(
+        self, n_agents: int, surfaces: tuple[bool, bool], *, K: int, p_floor: float | str, coupling: str, strength: str
+    ) -> None:
         check_choice("attack.coupling", coupling, COUPLINGS)
         check_choice("attack.strength", strength, STRENGTHS)
-        self.n_agents, self.K, self.coupling, self.strength = n_agents, K, coupling, strength
+        self.n_agents, self.K, self.strength = n_agents, K, strength
+        # With a single surface every attacked episode meets it: none is clean by the luck of the draw.
+        self.coupling = coupling if all(surfaces) else "joint"
         self.p_floor = probability_floor(p_floor, K)
 
     def training(self, num_envs: int, p_max: float, generator: torch.Generator) -> Plan:

@@ -1,8 +1,10 @@
 """How much the groups influence each other: the quantities of IBAL's section 4, in nats.
 
 ``I(o'^G1, a^G1; a^G2 | tau)`` is the sum of an observation term ``I(o'^G1; a^G2 | a^G1, tau)`` and an action term
-``I(a^G1; a^G2 | tau)`` (chain rule). Lemma 4.3 bounds the observation term by the sum over agents, dims and sources of
-the dimension-level information, which the mask ranks by, plus a redundancy term.
+``I(a^G1; a^G2 | tau)`` (chain rule). Given the whole history tau decentralised policies act independently, so that the
+action term is 0 and the sum is its first term; the action attack works on what is left given less than tau.
+Lemma 4.3 bounds the observation term by the sum over agents, dims and sources of the dimension-level information
+``I(o'^i_d; a^j | a^i, tau)`` plus a redundancy term. The masks rank by the same given all other actions.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.observation_model import LOG_VARIANCE, ObservationModel
 from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.transitions import Transitions
-from ibal_lightning.functional.influence import gaussian_channel_information, scalar_information, whitening
+from ibal_lightning.functional.influence import (
+    gaussian_channel_information,
+    mixed_information,
+    scalar_information,
+    whitening,
+)
 from ibal_lightning.functional.random import stream
 from ibal_lightning.types import EnvSpec
 
@@ -34,17 +41,13 @@ class Influence:
     channel: Tensor  # I(o'^G1; a^G2 | a^G1, tau) under the fitted observation model
     decoded: Tensor  # lower bound of the same from a decoder of actions, which sees what no dim tells alone
     action: Tensor  # I(a^G1; a^G2 | z), z being who is alive and the time: given all of tau it vanishes
-    bound: Tensor  # sum over i in G1, d, j in G2 of I(o'^i_d; a^j | a^-j, tau)
+    bound: Tensor  # sum over i in G1, d, j in G2 of I(o'^i_d; a^j | a^i, tau), everybody else's action unknown
+    ranked: Tensor  # the same given all other actions too, as the masks rank it: never below the bound
 
     @property
     def observation(self) -> Tensor:
         """The observation term: the larger, on average, of its two lower bounds."""
         return self.channel if self.channel.mean() > self.decoded.mean() else self.decoded
-
-    @property
-    def total(self) -> Tensor:
-        """Cross-group influence."""
-        return self.observation + self.action
 
     @property
     def redundancy(self) -> Tensor:
@@ -99,18 +102,18 @@ class InfluenceModels(nn.Module):
             draws: Monte Carlo draws of G2's joint action; the channel term cannot exceed their logarithm.
         """
         generator = stream(seed, "influence draws")
-        channel, bound = channel_terms(self.observation, drawn, self.covariance, draws=draws, generator=generator)
+        channel, *sums = channel_terms(self.observation, drawn, self.covariance, draws=draws, generator=generator)
         decoded = self.decoder(drawn.rows, drawn.group, drawn.p)
-        return Influence(channel, decoded, pattern_term(self.pattern, drawn), bound)
+        return Influence(channel, decoded, pattern_term(self.pattern, drawn), *sums)
 
 
 def channel_terms(
     model: ObservationModel, drawn: Drawn, covariance: Tensor, *, draws: int, generator: torch.Generator
 ) -> list[Tensor]:
-    """The observation term and its dimension-level bound, (M,) each, under a fitted Gaussian model.
+    """The observation term, its dimension-level bound and the ranked sum, (M,) each, under a fitted Gaussian model.
 
     What the model leaves unexplained may be correlated over dims and agents (``covariance``); the joint term takes
-    that into account, the bound cannot.
+    that into account, the sums cannot.
     """
     now = drawn.rows.now
     first, second = (drawn.group == 1) & now.alive, (drawn.group == 2) & now.alive
@@ -118,24 +121,33 @@ def channel_terms(
     gates, scale = model.joint.gates(features), inverse_scale(model, features)
     found = []
     for m in range(len(first)):
-        i, j = first[m].nonzero()[:, 0], second[m].nonzero()[:, 0]
-        u, v = model.joint.effects.u[i][:, j], model.joint.effects.v[i][:, j]
+        i, j = first[m].nonzero()[:, 0], now.alive[m].nonzero()[:, 0]
+        u, v = (model.joint.effects.u * model.joint.effects.others)[i][:, j], model.joint.effects.v[i][:, j]
         effects = (gates[m, i][:, j][:, :, None] * u) @ v * scale[m, i][:, None, None]  # (I, J, A, O)
         dims = (i[:, None] * len(model.varies) + model.varies.nonzero()[:, 0]).flatten()
         part = covariance[dims][:, dims]
-        found.append(joint_and_bound(effects[..., model.varies], drawn.p[m, j], part, draws, generator))
+        heard = second[m, j]
+        found.append(joint_and_sums(effects[..., model.varies], drawn.p[m, j], heard, part, draws, generator))
     return list(torch.tensor(found).unbind(1))
 
 
-def joint_and_bound(
-    effects: Tensor, p: Tensor, covariance: Tensor, draws: int, generator: torch.Generator
-) -> tuple[float, float]:
-    """Joint information, and its sum over listeners, dims and sources, of effects (I, J, A, D) of inputs p (J, A)."""
-    if effects.numel() == 0:
-        return 0.0, 0.0
-    bound = scalar_information(effects, p.expand(len(effects), *p.shape)).sum()
-    white = effects.permute(1, 2, 0, 3).flatten(2) @ whitening(covariance).mT
-    return float(gaussian_channel_information(white[None], p[None], draws=draws, generator=generator)), float(bound)
+def joint_and_sums(
+    effects: Tensor, p: Tensor, heard: Tensor, covariance: Tensor, draws: int, generator: torch.Generator
+) -> tuple[float, float, float]:
+    """What effects (I, J, A, D) of inputs p (J, A) tell about those ``heard`` (J,) bool.
+
+    Returns:
+        The joint information given the other inputs; the sum over listeners, dims and heard inputs of what one dim
+        tells about one input while the others are unknown; the same while the others are known.
+    """
+    effects, own = effects.to(p.dtype), effects[:, heard].to(p.dtype)
+    if own.numel() == 0:
+        return 0.0, 0.0, 0.0
+    bound = mixed_information(effects, p)[:, heard].sum()
+    ranked = scalar_information(own, p[heard].expand(own.shape[:-1])).sum()
+    white = own.permute(1, 2, 0, 3).flatten(2) @ whitening(covariance).mT
+    joint = gaussian_channel_information(white[None], p[None, heard], draws=draws, generator=generator)
+    return float(joint), float(bound), float(ranked)
 
 
 def pattern_term(model: Reconstruction, drawn: Drawn) -> Tensor:

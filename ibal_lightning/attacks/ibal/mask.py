@@ -13,6 +13,7 @@ from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
+from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
@@ -26,8 +27,8 @@ HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 class Reference:
     """The distribution over "what if it acted otherwise".
 
-    ``kind`` is "uniform" over legal actions, or "soft": the victim's own scores, standardised, at a temperature, mixed
-    with a share of uniform.
+    ``kind`` is "uniform" over legal actions, or "soft": the victim's own policy, or of utilities a softmax at a
+    temperature, mixed with a share of uniform.
     """
 
     kind: str
@@ -47,7 +48,7 @@ class Reference:
             view.scores(view.obs),
             view.avail_actions,
             uniform_share=self.uniform_share,
-            temperature=self.temperature,
+            temperature=None if view.logits else self.temperature,
         )
 
 
@@ -57,6 +58,16 @@ def aggregate(score: Tensor, cut: Tensor) -> Tensor:
     Scores (B, N, O, N) do not know the groups: another partition ``cut`` (B, N, N) only sums them anew.
     """
     return torch.einsum("biod,bid->bio", score, cut.to(score.dtype))
+
+
+def maskable_dims(spec: EnvSpec, maskable: str) -> Tensor:
+    """(N, O) bool the dims that may be hidden from each agent."""
+    about = described_agents(spec).any(-1)
+    if maskable == "all":
+        return torch.ones_like(about)
+    if not about.any():
+        raise ValueError("attack.maskable=ally_features: no dim of this environment is named after an agent")
+    return about
 
 
 class ObservationMask(nn.Module):
@@ -77,9 +88,10 @@ class ObservationMask(nn.Module):
         hidden, rank: size of the observation model.
         head: its form: "gaussian", or "hurdle" with flags and zeros as events of their own.
         lowest: the control: pick the L dims of lowest score above ``score_eps`` instead of the highest.
+        maskable: "all" dims, or "ally_features", those that describe another agent by the observation's names.
 
     Raises:
-        ValueError: an unknown word.
+        ValueError: an unknown word, or names that tell of no agent.
     """
 
     def __init__(
@@ -95,8 +107,10 @@ class ObservationMask(nn.Module):
         rank: int = 6,
         head: str = "gaussian",
         lowest: bool = False,
+        maskable: str = "all",
     ) -> None:
         super().__init__()
+        check_choice("attack.maskable", maskable, ("all", "ally_features"))
         check_choice("attack.observation_head", head, list(HEADS))
         check_choice("attack.score_mode", score_mode, ("step", "table"))
         check_choice("attack.score_transform", transform, ("halflog", "raw"))
@@ -110,6 +124,8 @@ class ObservationMask(nn.Module):
         self.table: Tensor
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.health = Health(spec)
+        self.maskable: Tensor
+        self.register_buffer("maskable", maskable_dims(spec, maskable), persistent=False)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
@@ -124,8 +140,7 @@ class ObservationMask(nn.Module):
         del generator
         alive = view.alive[games][..., None]
         if self._looks(view.step):
-            value = self._scores(view, games, cut) if self.rank is None else self.rank[games] * cut.any(-1)[..., None]
-            value = value * alive
+            value = self._value(view, games, cut) * alive * self.maskable
             if self.lowest:
                 value = torch.where(value > self.score_eps, 1 / value, 0.0)
             self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
@@ -141,10 +156,18 @@ class ObservationMask(nn.Module):
         if self.rank is None and self.score_mode == "step" and self._looks(view.step + 1):
             self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
 
+    def _value(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
+        """(G, N, O) what each dim that the agents are about to read tells about their living opponents, or ranks."""
+        if self.rank is None and self.before is not None:
+            return self._scores(view, games, cut)
+        heard = cut & view.alive[games][:, None, :]
+        if self.rank is not None:
+            return self.rank[games] * heard.any(-1)[..., None]
+        return aggregate(self.table.expand(len(games), *self.table.shape), heard)
+
     def _scores(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
-        """(G, N, O) what each dim that the agents are about to read tells about their opponents."""
-        if self.before is None:
-            return aggregate(self.table.expand(len(games), *self.table.shape), cut)
+        """(G, N, O) the scores by what was known one step ago, when the opponents acted."""
+        assert self.before is not None
         state, obs, alive, p_ref = (x[games] for x in self.before)
         time = torch.full_like(state[:, 0], (view.step - 1) / self.limit)
         then = Context(state, obs, view.last_actions_taken[games], alive, time)
@@ -152,9 +175,9 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    def examine(self, rows: Transitions, *, warm: bool, draw: int) -> None:
+    def examine(self, rows: Transitions, draw: int) -> None:
         """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""
-        self.health.examine(self.model, rows, stream(draw, "health"), warm=warm)
+        self.health.examine(self.model, rows, stream(draw, "health"))
 
     def report(self) -> dict[str, float]:
         """The health of the masks, to be logged."""

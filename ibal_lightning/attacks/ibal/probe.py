@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ibal.groups import draw_groups
@@ -81,10 +82,19 @@ def take(drawn: Drawn, index: Tensor) -> Drawn:
 
 
 def redrawn(drawn: Drawn, generator: torch.Generator) -> Drawn:
-    """The same steps with actions drawn anew: nothing that happened can tell them. For the null."""
-    actions = torch.multinomial(drawn.p.flatten(0, 1), 1, generator=generator).view(drawn.group.shape)
-    actions = torch.where(drawn.rows.now.alive, actions, drawn.rows.now.actions)
-    return replace(drawn, rows=replace(drawn.rows, now=replace(drawn.rows.now, actions=actions)))
+    """The same steps with executed and intended actions drawn anew: nothing can tell them. For the null.
+
+    Executed ones by their distribution; intended ones, each agent's on its own, by how often it meant each of the
+    legal ones.
+    """
+    rows = drawn.rows
+    often = F.one_hot(rows.intended, drawn.p.shape[-1]).sum(0) * rows.avail_actions + 1e-9 * rows.avail_actions
+    often = torch.where(often.sum(-1, keepdim=True) > 0, often, 1.0)
+    actions, intended = (
+        torch.where(rows.now.alive, torch.multinomial(p.flatten(0, 1), 1, generator=generator).view_as(old), old)
+        for p, old in ((drawn.p, rows.now.actions), (often, rows.intended))
+    )
+    return replace(drawn, rows=replace(rows, intended=intended, now=replace(rows.now, actions=actions)))
 
 
 def per_tensor(fn: Callable[..., Tensor], *data: T) -> T:

@@ -12,6 +12,7 @@ from ibal_lightning.attacks.ibal.search import LIMIT, SEARCHES, coordinate_desce
 from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, WhatIf
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
 from ibal_lightning.estimators.reconstruction import Reconstruction
+from ibal_lightning.estimators.running_mean import RunningMean
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.types import EnvSpec
@@ -63,6 +64,7 @@ class ActionRewrite(nn.Module):
         self.score, self.support_floor, self.search = score, support_floor, search
         self.exclude_intended = score in ("klx", "kl") if exclude_intended is None else exclude_intended
         self.said = False  # that there are too many joint actions
+        self.gain = RunningMean()  # nats of transitions that the model has not learnt from
         self.model: LaggedInfluence | Reconstruction
         if score == "lagged":
             self.model = LaggedInfluence(spec, hidden=hidden, rank=rank)
@@ -79,6 +81,15 @@ class ActionRewrite(nn.Module):
         if isinstance(self.model, LaggedInfluence):
             return self.model.loss(rows)
         return self.model.loss(rows, draw)
+
+    @torch.no_grad()
+    def examine(self, rows: Transitions, draw: int) -> None:
+        """Look at the gain on transitions that the model has not learnt from; ``draw`` numbers the look."""
+        self.gain.update(self.loss(rows, draw)[1])
+
+    def report(self) -> dict[str, float]:
+        """What the visible actions tell about the others', in nats, to be logged."""
+        return {"action_gain_nats": float(self.gain)}
 
     @torch.no_grad()
     def choose(self, now: Context, group: Tensor, avail_actions: Tensor) -> Tensor:
