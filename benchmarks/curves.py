@@ -1,4 +1,4 @@
-"""Draws learning curves from the JSON files of ``learning.py``: one panel a map, a median with the range of the seeds.
+"""Draws learning curves from the JSON files of ``learning.py``: a row a map, a panel a backbone.
 
     python benchmarks/curves.py FILE... --out docs/figures/learning.png [--against cpu_s]
 
@@ -8,8 +8,8 @@ Needs matplotlib (``pip install -e '.[plots]'``).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,16 @@ def band(run: dict[str, Any], against: str) -> tuple[np.ndarray, np.ndarray]:
     return places, np.array(scores)
 
 
-def panel(axes: Any, runs: list[dict[str, Any]], against: str) -> None:
-    """All backbones on one map."""
-    lbf = runs[0]["map"].startswith("Foraging")
-    for run in sorted(runs, key=lambda run: run["backbone"]):
-        places, scores = band(run, against)
-        (line,) = axes.plot(places, np.median(scores, 0), label=f"{run['backbone']} ({len(scores)} seeds)")
-        axes.fill_between(places, scores.min(0), scores.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+def panel(axes: Any, run: dict[str, Any], against: str) -> None:
+    """Every seed of one backbone on one map, thin, and their median."""
+    lbf = run["map"].startswith("Foraging")
+    places, scores = band(run, against)
+    axes.plot(places, scores.T, color="tab:blue", alpha=0.35, linewidth=0.8)
+    axes.plot(places, np.median(scores, 0), color="tab:blue", linewidth=2)
     axes.axhline(0.8 if lbf else 0.9, color="grey", linewidth=0.8, linestyle=":")
-    axes.set(title=runs[0]["map"], xlabel=LABELS[against], ylim=(0, 1.02), xlim=(0, None))
-    axes.set_ylabel("return of greedy tests (1 at most)" if lbf else "win rate of greedy tests")
+    axes.set(ylim=(0, 1.02), xlim=(0, places[-1]))
+    axes.set_title(f"{run['map']}, {run['backbone']}, {len(scores)} seeds", fontsize=10)
     axes.locator_params(axis="x", nbins=4)
-    axes.legend(loc="lower right", fontsize=8)
 
 
 def main() -> None:
@@ -51,13 +49,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures/learning.png"))
     parser.add_argument("--against", choices=sorted(LABELS), default="env_steps")
     args = parser.parse_args()
-    maps: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for file in args.files:
-        run = json.loads(file.read_text())
-        maps[run["map"]].append(run)
-    figure, grid = plt.subplots(1, len(maps), figsize=(4.2 * len(maps), 3.4), squeeze=False, layout="constrained")
-    for axes, runs in zip(grid[0], maps.values(), strict=True):
-        panel(axes, runs, args.against)
+    runs = {(run["map"], run["backbone"]): run for run in (json.loads(file.read_text()) for file in args.files)}
+    maps, backbones = (list(dict.fromkeys(names)) for names in zip(*runs, strict=True))
+    size = (2.9 * len(backbones), 2.1 * len(maps))
+    figure, grid = plt.subplots(
+        len(maps), len(backbones), figsize=size, squeeze=False, layout="constrained", sharey=True
+    )
+    for (row, name), (column, backbone) in itertools.product(enumerate(maps), enumerate(backbones)):
+        if (name, backbone) in runs:
+            panel(grid[row, column], runs[name, backbone], args.against)
+        else:
+            grid[row, column].set_axis_off()
+    figure.supxlabel(LABELS[args.against], fontsize=10)
+    figure.supylabel("greedy tests: games won (LBF: return, 1 at most)", fontsize=10)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=110)
 
