@@ -49,6 +49,11 @@ class Combined(Attack):
         """(B, N) i8 groups of the observation part."""
         return self.observation.group
 
+    @property
+    def warm(self) -> bool:
+        """Whether the observation part has learnt enough to be used."""
+        return self.observation.warm
+
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Begin B new episodes in both parts."""
         self.observation.reset(num_envs, generator)

@@ -39,9 +39,8 @@ class Health(nn.Module):
 
     @property
     def good(self) -> bool:
-        """Whether the model explains more than its null and more than chance does; True before the first look."""
-        explained = float(self.explained)
-        return not (explained <= 0 or explained <= float(self.chance))
+        """Whether the model has been seen to explain more than its null and more than chance does."""
+        return float(self.explained) > max(float(self.chance), 0.0)
 
     @torch.no_grad()
     def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+COARSEST = 0.8  # standard deviations of the noise between two points of a grid
+MOST_CELLS = 2**15
+
 
 def gaussian_channel_information(effects: Tensor, p: Tensor, *, draws: int, generator: torch.Generator) -> Tensor:
     """I(y; b_1..b_J) of ``y = sum_j effects[j, b_j] + noise``, independent b_j ~ p[j], unit white noise.
@@ -53,7 +56,7 @@ def scalar_information(means: Tensor, p: Tensor, nodes: int = 24) -> Tensor:
     return total.clamp(min=0)
 
 
-def mixed_information(effects: Tensor, p: Tensor, cells: int = 512) -> Tensor:
+def mixed_information(effects: Tensor, p: Tensor) -> Tensor:
     """I(y; b_j) of ``y = sum_j effects[j, b_j] + noise`` for each output and input, the other inputs unknown.
 
     ``h(y) - h(y without the effect of j)``, independent b_j ~ p[j], unit noise: the densities come from the product of
@@ -62,13 +65,18 @@ def mixed_information(effects: Tensor, p: Tensor, cells: int = 512) -> Tensor:
     Args:
         effects: (..., J, A, D) in standard deviations of the noise.
         p: (J, A) distributions of the inputs.
-        cells: of the grid over everything that y can be.
+
+    Raises:
+        ValueError: effects so strong that no grid of a reasonable size resolves the noise.
 
     Returns:
         (..., J, D).
     """
     effects = (effects - (p[..., None] * effects).sum(-2, keepdim=True)).float()
     span = effects.abs().amax(-2).sum(-2) + 6.0  # (..., D) half of the grid
+    cells = max(512, 2 ** math.ceil(math.log2(2 * float(span.max()) / COARSEST)))
+    if cells > MOST_CELLS:
+        raise ValueError(f"effects of {float(span.max()):.0f} standard deviations are too strong to be resolved")
     frequency = torch.arange(cells // 2 + 1, device=p.device) * (math.pi / span[..., None])
     angle = effects[..., None] * frequency[..., None, None, :, :]  # (..., J, A, D, F)
     weight = p.float()[..., None, None]

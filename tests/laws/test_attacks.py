@@ -161,6 +161,7 @@ def test_a_combined_attack_is_the_sum_of_its_parts() -> None:
     assert torch.equal(taken, attack.action.perturb_actions(view, actions, generator()))
     assert (taken != actions).any()
     assert Combined(SPEC, Threat(), observation=RandomMask, action=InitialHealth).env_options == {"ally_health": 0.85}
+    assert not Combined(SPEC, Threat(dims=3), observation=Ibal, action=RandomAction).warm
 
 
 def test_the_action_part_of_a_combined_attack_may_not_learn() -> None:

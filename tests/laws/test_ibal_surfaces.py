@@ -156,6 +156,21 @@ def test_only_what_describes_allies_may_be_ruled_maskable() -> None:
         assert not changed[..., 0].any()
     with pytest.raises(ValueError, match="no dim of this environment is named after an agent"):
         Ibal(SPEC, Threat(dims=3), K=3, maskable="ally_features")
+    with pytest.raises(ValueError, match="not with random_step"):
+        Ibal(spec, Threat(dims=3), K=3, maskable="ally_features", mask_rule="random_step")
+    Ibal(SPEC, Threat(dims=3), K=3, maskable="ally_features", observation=False)  # hides nothing
+
+
+def test_a_test_time_attack_is_used_after_any_number_of_updates_and_judged_by_its_health() -> None:
+    attack = warm_ibal(K=3, coupling="joint")
+    attack.warmup_updates = 1000
+    attack.reset(8, generator())
+    assert (attack.group == 0).all()  # in training it would wait
+    attack.eval().reset(8, generator())
+    assert attack.mask.rank is None
+    attack.mask.health.explained.value.fill_(float("nan"))
+    attack.reset(8, generator())
+    assert attack.mask.rank is not None  # nobody has looked
 
 
 def test_the_rewrite_reads_what_is_true_not_what_is_shown() -> None:

@@ -58,7 +58,7 @@ def test_quadrature_is_the_integral(means: list[float], p: list[float]) -> None:
     assert float(found) == pytest.approx(numeric_information(means, p), rel=0.01, abs=1e-5)
 
 
-@pytest.mark.parametrize("strength", [0.1, 1.0, 5.0, 60.0])
+@pytest.mark.parametrize("strength", [0.1, 1.0, 5.0, 60.0, 2000.0])
 def test_what_one_of_two_sources_tells_is_a_difference_of_entropies(strength: float) -> None:
     effects = strength * torch.tensor([[[0.0], [1.0]], [[0.0], [1.5]]], dtype=torch.float64)
     p = torch.tensor([[0.5, 0.5], [0.3, 0.7]], dtype=torch.float64)

@@ -173,7 +173,7 @@ def test_updates_per_episode_do_not_depend_on_the_number_of_games() -> None:
     assert counts == [6, 6]
 
 
-def test_one_draw_of_episodes_serves_all_updates_of_an_attack() -> None:
+def test_one_draw_of_episodes_serves_several_updates_of_an_attack() -> None:
     env = Lbf(num_envs=8, seed=1, task=TASK)
     attack = Ibal(env.spec, Threat(), K=1, warmup_updates=0)
     data = InducedDecPOMDP(

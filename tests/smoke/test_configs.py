@@ -180,7 +180,7 @@ PROFILES = [
     ("training=faithful", "env.continuing_episode", False),
     ("training=faithful env=smacv2", "env.continuing_episode", False),
     ("training=faithful env.continuing_episode=true", "env.continuing_episode", True),
-    ("training=faithful backbone=mappo", "env.continuing_episode", True),
+    ("training=faithful backbone=mappo", "env.continuing_episode", False),
     ("training=fast env=smacv2", "env.continuing_episode", True),
     ("backbone=mappo", "env.continuing_episode", True),
     ("", "env.continuing_episode", True),

@@ -54,7 +54,7 @@ class Ibal(Attack):
         observation_head: form of the observation model: "gaussian", or "hurdle", which takes flags and zeros for events
             of their own: more nats, slightly better attribution, 8 times the cost of a look on 8m.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
-        eps_ref, t_ref: uniform share and temperature of the soft one.
+        eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
             trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
             name of an action such as "stop" or "move west", see ``Scripted``.
@@ -117,6 +117,8 @@ class Ibal(Attack):
         check_counts(rows=rows, hidden=hidden, rank=rank)
         check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
         check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
+        if maskable != "all" and mask_rule in BLIND_RULES:
+            raise ValueError(f"attack.maskable={maskable} goes with mask_rule=guided or bottom, not with {mask_rule}")
         self.K, dims = largest_group(spec.n_agents, K), threat.max_dims(spec)
         self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
         masks, acts = bool(self.K and dims and observation and threat.obs), bool(self.K and action and threat.actions)
@@ -129,7 +131,14 @@ class Ibal(Attack):
         sizes, reference = (hidden, rank), Reference(p_ref, eps_ref, t_ref)
         looks = score_mode, score_transform, score_eps, score_every
         guided = ObservationMask(
-            spec, threat, reference, *looks, *sizes, observation_head, mask_rule == "bottom", maskable
+            spec,
+            threat,
+            reference,
+            *looks,
+            *sizes,
+            observation_head,
+            mask_rule == "bottom",
+            maskable=maskable if masks else "all",
         )
         mask = BlindMask(spec, dims, mask_rule) if mask_rule in BLIND_RULES else guided
         self.mask = mask if masks else None
@@ -152,8 +161,12 @@ class Ibal(Attack):
 
     @property
     def warm(self) -> bool:
-        """Whether the estimators, if there are any, have had the updates they need before the first attack."""
-        return int(self.updates) >= self.warmup_updates or (self.guided is None and self.rewrite is None)
+        """Whether the estimators, if there are any, have had the updates they need before the first attack.
+
+        In test episodes any update counts: whoever fits an attack says for how long, and health judges the masks.
+        """
+        needed = self.warmup_updates if self.training else min(self.warmup_updates, 1)
+        return int(self.updates) >= needed or (self.guided is None and self.rewrite is None)
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Draw groups, probabilities and surfaces of B new episodes."""
@@ -166,9 +179,7 @@ class Ibal(Attack):
         self.cut = opponents(self.plan.group, self.symmetric)
         if self.K and not self.training and not self.warm:
             logging.getLogger(__name__).warning(
-                "ibal attacks with estimators that have had %d of %d updates: its masks and overrides are random",
-                int(self.updates),
-                self.warmup_updates,
+                "ibal attacks with estimators that have learnt nothing: its masks and overrides are random"
             )
         if self.mask is not None:
             self.mask.begin(num_envs, self.warm, generator)
@@ -237,7 +248,7 @@ class Ibal(Attack):
         if not self.training or not self.K:
             return
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
-        if not self.warm or self.updates == 0:
+        if int(self.updates) < max(self.warmup_updates // 2, 1):  # a model still so young would tarnish its own record
             return
         draw = -1 - int(self.updates)
         rows = draw_transitions(batch, HEALTH_ROWS, self.spec.episode_limit, draw)

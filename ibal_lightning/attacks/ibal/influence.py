@@ -143,7 +143,7 @@ def joint_and_sums(
     effects, own = effects.to(p.dtype), effects[:, heard].to(p.dtype)
     if own.numel() == 0:
         return 0.0, 0.0, 0.0
-    bound = mixed_information(effects, p)[:, heard].sum()
+    bound = torch.stack([mixed_information(listener, p)[heard].sum() for listener in effects]).sum()
     ranked = scalar_information(own, p[heard].expand(own.shape[:-1])).sum()
     white = own.permute(1, 2, 0, 3).flatten(2) @ whitening(covariance).mT
     joint = gaussian_channel_information(white[None], p[None, heard], draws=draws, generator=generator)
