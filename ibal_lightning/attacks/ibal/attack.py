@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, ObsSurface, Threat
-from ibal_lightning.attacks.ibal.blind import BLIND_RULES, BlindMask
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
 from ibal_lightning.attacks.ibal.mask import ObservationMask, Reference
-from ibal_lightning.attacks.ibal.rewrite import SCORES, ActionRewrite, resolve_score
 from ibal_lightning.attacks.ibal.schedule import Schedule
+from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
-from ibal_lightning.attacks.scripted import propose, rules
+from ibal_lightning.attacks.scripted import propose
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.transitions import Context, draw_transitions
-from ibal_lightning.functional.options import check_choice, check_counts
+from ibal_lightning.functional.options import check_counts
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 HEALTH_ROWS = 256  # transitions of each look at the health
@@ -115,37 +114,25 @@ class Ibal(Attack):
     ) -> None:
         super().__init__(spec, threat)
         check_counts(rows=rows, hidden=hidden, rank=rank)
-        check_choice("attack.mask_rule", mask_rule, ("guided", "bottom", *BLIND_RULES))
-        check_choice("attack.action_score", action_score, (*SCORES, *rules(spec)))
-        if maskable != "all" and mask_rule in BLIND_RULES:
-            raise ValueError(f"attack.maskable={maskable} goes with mask_rule=guided or bottom, not with {mask_rule}")
-        self.K, dims = largest_group(spec.n_agents, K), threat.max_dims(spec)
+        self.K, sizes = largest_group(spec.n_agents, K), {"hidden": hidden, "rank": rank}
         self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
-        masks, acts = bool(self.K and dims and observation and threat.obs), bool(self.K and action and threat.actions)
+        masks = bool(self.K and observation and threat.obs and threat.max_dims(spec))
+        acts = bool(self.K and action and threat.actions)
         self.planner = Planner(
             spec.n_agents, (masks, acts), K=self.K, p_floor=p_floor, coupling=coupling, strength=strength
         )
         p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
         self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
         self.trigger = Trigger(trigger, hold)
-        sizes, reference = (hidden, rank), Reference(p_ref, eps_ref, t_ref)
-        looks = score_mode, score_transform, score_eps, score_every
-        guided = ObservationMask(
-            spec,
-            threat,
-            reference,
-            *looks,
-            *sizes,
-            observation_head,
-            mask_rule == "bottom",
-            maskable=maskable if masks else "all",
+        looks = {"score_mode": score_mode, "transform": score_transform, "score_eps": score_eps}
+        looks |= {"score_every": score_every, "head": observation_head}
+        reference = Reference(p_ref, eps_ref, t_ref)
+        self.mask = make_mask(spec, threat, reference, used=masks, rule=mask_rule, maskable=maskable, **looks, **sizes)
+        candidates = {"exclude_intended": exclude_intended, "support_floor": support_floor, "search": search}
+        persistent = self.planner.p_floor >= 1 or trigger != "step"
+        self.rewrite, self.rule = make_rewrite(
+            spec, self.K, used=acts, score=action_score, persistent=persistent, **candidates, **sizes
         )
-        mask = BlindMask(spec, dims, mask_rule) if mask_rule in BLIND_RULES else guided
-        self.mask = mask if masks else None
-        score = resolve_score(action_score, persistent=self.planner.p_floor >= 1 or trigger != "step")
-        self.rule = action_score if acts and action_score not in SCORES else None  # what G1 does, for a scripted attack
-        rewrite = ActionRewrite(spec, score, self.K, exclude_intended, support_floor, search, *sizes)
-        self.rewrite = rewrite if acts and self.rule is None else None
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
