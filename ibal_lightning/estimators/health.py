@@ -43,8 +43,13 @@ class Health(nn.Module):
         return float(self.explained) > max(float(self.chance), 0.0)
 
     @torch.no_grad()
-    def examine(self, model: ObservationModel, rows: Transitions, generator: torch.Generator) -> None:
-        """Move the running figures towards those of these transitions; a model's failure is logged, once."""
+    def examine(
+        self, model: ObservationModel, rows: Transitions, generator: torch.Generator, *, young: bool = False
+    ) -> None:
+        """Move the running figures towards those of these transitions; a model's failure is logged, once.
+
+        Of a ``young`` model only the latest look counts, and nothing is logged.
+        """
         gains, present = model.gains(rows), rows.seen.sum(0) / rows.seen.sum().clamp(min=1)
 
         def explained(actions: Tensor) -> Tensor:
@@ -53,12 +58,17 @@ class Health(nn.Module):
         chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1).high
         p_ref = uniform_legal(rows.avail_actions[:ATTRIBUTED_ROWS])
         score = model.score(rows.now.head(ATTRIBUTED_ROWS), p_ref).mean(0)
+        if young:
+            for figure in (self.explained, self.chance, self.attribution):
+                figure.forget()
         self.explained.update(explained(rows.now.actions))
         self.chance.update(chance)
         self.attribution.update(attribution(score, self.about))
-        self._tell()
+        if not young:
+            self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Log when the masks become random, and when they are guided again."""
         if not self.good and not self.distrusted:
             logger.warning(
                 "the observation model explains nothing (%.3f nats held out beyond its null model, %.3f by chance): "

@@ -29,5 +29,9 @@ class RunningMean(nn.Module):
         old = torch.where(self.count == 1, value, self.value)
         self.value.copy_(torch.lerp(old, value.to(old.dtype), (1 / self.count).clamp(min=1 - SLOW)))
 
+    def forget(self) -> None:
+        """The next value stands alone."""
+        self.count.zero_()
+
     def __float__(self) -> float:
         return float(self.value)

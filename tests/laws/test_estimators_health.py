@@ -73,8 +73,12 @@ def test_health_is_not_judged_while_the_estimators_warm_up(caplog: pytest.LogCap
             attack.loss(channel(0.0, seed))
             attack.observe(channel(0.0, 100 + seed))
     assert not caplog.records
-    assert math.isnan(float(attack.mask.health.explained))
-    assert not attack.mask.health.good
+    assert not attack.mask.health.good  # its latest look is known
+    assert int(attack.mask.health.explained.count) == 1
+    with caplog.at_level(logging.WARNING):
+        attack.eval().reset(4, generator())
+    assert "explains nothing" in caplog.text  # whoever uses it so young is told
+    assert attack.mask.rank is not None
 
 
 def test_a_running_mean_is_plain_at_first_and_follows_later() -> None:

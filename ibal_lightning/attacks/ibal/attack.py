@@ -168,6 +168,8 @@ class Ibal(Attack):
             logging.getLogger(__name__).warning(
                 "ibal attacks with estimators that have learnt nothing: its masks and overrides are random"
             )
+        elif self.guided is not None and not self.training:
+            self.guided.health.tell()
         if self.mask is not None:
             self.mask.begin(num_envs, self.warm, generator)
 
@@ -235,13 +237,14 @@ class Ibal(Attack):
         if not self.training or not self.K:
             return
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
-        if int(self.updates) < max(self.warmup_updates // 2, 1):  # a model still so young would tarnish its own record
+        if self.updates == 0:
             return
+        young = int(self.updates) < self.warmup_updates // 2  # such a model would tarnish its own record
         draw = -1 - int(self.updates)
         rows = draw_transitions(batch, HEALTH_ROWS, self.spec.episode_limit, draw)
         for part in (self.guided, self.rewrite):
             if part is not None:
-                part.examine(rows, draw)
+                part.examine(rows, draw, young=young)
 
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the estimators' health: held-out nats, chance, attribution."""

@@ -175,9 +175,9 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    def examine(self, rows: Transitions, draw: int) -> None:
+    def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""
-        self.health.examine(self.model, rows, stream(draw, "health"))
+        self.health.examine(self.model, rows, stream(draw, "health"), young=young)
 
     def report(self) -> dict[str, float]:
         """The health of the masks, to be logged."""

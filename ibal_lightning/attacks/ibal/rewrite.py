@@ -83,8 +83,10 @@ class ActionRewrite(nn.Module):
         return self.model.loss(rows, draw)
 
     @torch.no_grad()
-    def examine(self, rows: Transitions, draw: int) -> None:
+    def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the gain on transitions that the model has not learnt from; ``draw`` numbers the look."""
+        if young:
+            self.gain.forget()
         self.gain.update(self.loss(rows, draw)[1])
 
     def report(self) -> dict[str, float]:
