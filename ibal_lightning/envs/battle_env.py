@@ -137,7 +137,7 @@ class BattleEnv:
             ValueError: the genuine game plays.
         """
         games = self._embedded("tells who sees whom: use env.engine=skirmish, or ask SC2's own environment")
-        return torch.from_numpy(visibility_matrix(games.rules, games.engine.arena.units))
+        return torch.from_numpy(visibility_matrix(self._rules, games.engine.arena.units))
 
     def record(self, games: Sequence[int]) -> Recorder:
         """Record positions, orders, targets and damage in every game loop of ``games`` from now on; ``[]`` stops.

@@ -13,7 +13,6 @@ from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
-from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
@@ -60,14 +59,14 @@ def aggregate(score: Tensor, cut: Tensor) -> Tensor:
     return torch.einsum("biod,bid->bio", score, cut.to(score.dtype))
 
 
-def maskable_dims(spec: EnvSpec, maskable: str) -> Tensor:
-    """(N, O) bool the dims that may be hidden from each agent."""
-    about = described_agents(spec).any(-1)
+def maskable_dims(about: Tensor, maskable: str) -> Tensor:
+    """(N, O) bool the dims that may be hidden from each agent; ``about`` (N, O, N) says whom a dim describes."""
+    describes = about.any(-1)
     if maskable == "all":
-        return torch.ones_like(about)
-    if not about.any():
+        return torch.ones_like(describes)
+    if not describes.any():
         raise ValueError("attack.maskable=ally_features: no dim of this environment is named after an agent")
-    return about
+    return describes
 
 
 class ObservationMask(nn.Module):
@@ -125,7 +124,7 @@ class ObservationMask(nn.Module):
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.health = Health(spec)
         self.maskable: Tensor
-        self.register_buffer("maskable", maskable_dims(spec, maskable), persistent=False)
+        self.register_buffer("maskable", maskable_dims(self.health.about, maskable), persistent=False)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
