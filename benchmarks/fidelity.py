@@ -191,7 +191,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--maps", nargs="*", help="only these maps")
     parser.add_argument("--sources", nargs="*", help="only these sources")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stats", default="liberty")
+    parser.add_argument("--stats", default="lotv")
     parser.add_argument("--spawn", default="lattice")
     parser.add_argument(
         "--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches"

@@ -49,7 +49,7 @@ class BattleEnv:
         engine: auto (StarCraft II if it is installed, else skirmish), sc2 or skirmish.
         device: cpu.
         threads: how many threads share the games (skirmish).
-        stats: unit numbers, liberty or lotv (skirmish).
+        stats: weapons, lotv (as seen in the game) or liberty (as in the mod's files) (skirmish).
         spawn: placement rule, lattice or fitted (skirmish).
         switches: unsettled battle rules by name (skirmish); see ``envs/skirmish/switches.py``.
         continuing_episode: the time limit cuts the episode and values go on beyond it (``truncated``); by default it
@@ -68,7 +68,7 @@ class BattleEnv:
         engine: str = "auto",
         device: str = "cpu",
         threads: int = 1,
-        stats: str = "liberty",
+        stats: str = "lotv",
         spawn: str = "lattice",
         switches: Mapping[str, Any] | None = None,
         step_mul: int = 8,

@@ -41,7 +41,7 @@ class Request:
     engine: str  # skirmish or sc2; auto is settled by the constructor
     device: str
     threads: int = 1
-    stats: str = "liberty"
+    stats: str = "lotv"
     spawn: str = "lattice"
     switches: Mapping[str, Any] | None = None
 
@@ -53,7 +53,7 @@ class Request:
                 f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu. "
                 "Networks learn on a GPU with trainer.accelerator=gpu."
             )
-        own = {"threads": 1, "stats": "liberty", "spawn": "lattice", "switches": None}
+        own = {"threads": 1, "stats": "lotv", "spawn": "lattice", "switches": None}
         for name, default in own.items() if self.engine == "sc2" else ():
             if getattr(self, name) != default:
                 raise ValueError(f"env.{name} is of the embedded engine; leave it out or use env.engine=skirmish.")

@@ -205,7 +205,7 @@ def test_fingerprints_tell_battles_apart() -> None:
     same = make("3m", num_envs=3, seed=1, threads=2)
     others = [
         make("3m", num_envs=1, obs_last_action=True),
-        make("3m", num_envs=1, stats="lotv"),
+        make("3m", num_envs=1, stats="liberty"),
         make("8m", num_envs=1),
     ]
     assert same.spec.fingerprint == base.spec.fingerprint

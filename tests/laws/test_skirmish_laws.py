@@ -290,7 +290,7 @@ def test_a_state_of_another_battle_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"stats": "lotv"}, "stats"),
+        ({"stats": "liberty"}, "stats"),
         ({"spawn": "fitted"}, "spawn"),
         ({"jitter": False}, "jitter"),
         ({"flags": {"continuing_episode": True}}, "continuing_episode"),

@@ -109,6 +109,8 @@ def test_fitted_positions_exist_for_four_maps_only() -> None:
         ("liberty", "stalker", "period", 23.04),
         ("lotv", "stalker", "period", 29.92),
         ("liberty", "colossus", "range", 6),
+        ("liberty", "colossus", "period", 35.2),
+        ("lotv", "colossus", "period", 24),
         ("lotv", "colossus", "range", 7),
         ("lotv", "colossus", "scan", 7),
         ("liberty", "zealot", "scan", 5),
@@ -122,10 +124,22 @@ def test_stats_in_game_loops(version: str, kind: str, field: str, expected: floa
 
 @pytest.mark.parametrize(
     ("shooter", "victim", "damage"),
-    [("marauder", "stalker", 20), ("marauder", "zealot", 10), ("baneling", "marine", 35), ("stalker", "zealot", 10)],
+    [
+        ("marauder", "stalker", 20),
+        ("marauder", "zealot", 10),
+        ("baneling", "marine", 35),
+        ("stalker", "zealot", 13),
+        ("stalker", "colossus", 18),
+        ("colossus", "zergling", 15),  # two hits leave it alive: with 20 random play wins 2c_vs_64zg
+    ],
 )
 def test_damage_depends_on_attributes(shooter: str, victim: str, damage: float) -> None:
     assert load_stats()[KINDS.index(shooter)]["damage"][KINDS.index(victim)] == damage
+
+
+def test_both_versions_share_the_bodies_that_the_maps_define() -> None:
+    body = ["health", "shield", "armor", "speed", "acceleration", "radius", "separation", "inner", "shield_regen"]
+    assert (load_stats("lotv")[body] == load_stats("liberty")[body]).all()
 
 
 def test_air_is_hit_by_those_who_can() -> None:

@@ -32,7 +32,7 @@ class Engine:
         num_envs: B, at least 1.
         seed: of every random stream; a game's course depends on (seed, game index, episode) and the actions only.
         threads: how many threads share the games.
-        stats: unit numbers, liberty or lotv.
+        stats: weapons, lotv (as seen in the game) or liberty (as in the mod's files).
         spawn: placement rule, lattice or fitted.
         **switches: battle rules by the names of ``Switches``.
 
@@ -48,7 +48,7 @@ class Engine:
         num_envs: int,
         seed: int,
         threads: int = 1,
-        stats: str = "liberty",
+        stats: str = "lotv",
         spawn: str = "lattice",
         **switches: Any,
     ) -> None:

@@ -1,7 +1,8 @@
-"""Numbers of the unit kinds as one table in the order of ``state.KINDS``: Liberty data, or Legacy of the Void's.
+"""Numbers of the unit kinds as one table in the order of ``state.KINDS``, with one of two sets of weapons.
 
 Unit: map units, game loops (1/16 data second, ENGINE_RULES rule 1), hit points. Source: ``data/units.json``
-(Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``.
+(Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``: the game itself fires stalkers and
+colossi at the periods of Legacy of the Void (recordings of it, ``docs/fidelity.md``), not at those of the mod's files.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ibal_lightning.envs.skirmish.state import KINDS
 LOOPS_PER_SECOND = 16  # of the data files
 GROUND, STRIDER, AIR = 0, 1, 2  # layers: units collide inside a layer only; striders are colossi
 POINT, LINE, BLAST = 0, 1, 2  # shapes of a hit
-STATS = ("liberty", "lotv")
+STATS = ("lotv", "liberty")
 
 
 # What is constant of one kind; a table of them is (K,) in the order of KINDS.
@@ -70,8 +71,8 @@ ZEALOT_SECOND_HIT = 0.28  # data seconds, units.json "delivery"
 COLOSSUS_SWEEP = 0.375  # data seconds from the shot to the hit on the main target, units.json "delivery"
 
 
-def load_stats(version: str = "liberty") -> NDArray[np.void]:
-    """(K,) KIND records of game data ``version``: liberty (what the maps depend on) or lotv (Legacy of the Void 4.10).
+def load_stats(version: str = "lotv") -> NDArray[np.void]:
+    """(K,) KIND records with the weapons of ``version``: lotv (Legacy of the Void 4.10) or liberty (the mod's files).
 
     Raises:
         ValueError: another version.
