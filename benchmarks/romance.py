@@ -1,6 +1,6 @@
 """ROMANCE's table for 2s3z on the embedded engine: its released policies under its released attackers.
 
-    python benchmarks/romance.py --games 64
+    python benchmarks/romance.py --games 128 [--stats liberty]
 
 Reads romance/2s3z/<name>/agent.th and romance/2s3z/attackers/ from IBAL_ORACLE_DIR (default ../shared/data/oracle).
 The agents are fed executed last actions, as in ROMANCE's code. Its evaluation averages the five attackers of the
@@ -60,13 +60,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
-    parser.add_argument("--games", type=int, default=64, help="games per policy and column")
+    parser.add_argument("--games", type=int, default=128, help="games per policy and column")
+    parser.add_argument("--stats", default="lotv", help="weapons: lotv or liberty")
     args = parser.parse_args()
     folder = args.policies / "romance" / "2s3z"
     if not (folder / "vanilla" / "agent.th").exists():
         sys.exit(f"no policies under {folder}: set IBAL_ORACLE_DIR, see docs/fidelity.md")
     torch.set_num_threads(1)
-    env = Smac(num_envs=args.games, seed=0, map_name="2s3z")
+    env = Smac(num_envs=args.games, seed=0, map_name="2s3z", stats=args.stats)
     threat = Threat()
     milder = (Attack(env.spec, threat), RandomAction(env.spec, threat, p=0.1))
     archive = ega_games(env, folder / "attackers")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ibal_lightning.backbones.agents import RecurrentNet, input_blocks
+from ibal_lightning.backbones.agents import input_blocks, net_class
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.types import EnvSpec
 
 
 class CentralCritic(nn.Module):
-    """V(s), recurrent over the clean state. All agents share it, so it runs once per game (M = 1)."""
+    """V(s), over the clean states so far. All agents share it, so it runs once per game (M = 1)."""
 
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
-        self.net = RecurrentNet(spec.state_dim, 1, hidden_dim=options.hidden_dim, normalize=True)
+        net = net_class(options.use_rnn)
+        self.net = net(spec.state_dim, 1, hidden_dim=options.hidden_dim, normalize=True)
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None
@@ -26,12 +27,13 @@ class CentralCritic(nn.Module):
 
 
 class LocalCritic(nn.Module):
-    """V(tau^i), recurrent over what the agent itself reads, one network for all agents (M = N)."""
+    """V(tau^i), over what the agent itself has read, one network for all agents (M = N)."""
 
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
         blocks = input_blocks(spec, last_action=options.last_action, agent_id=options.agent_id)
-        self.net = RecurrentNet(spec.obs_dim, 1, blocks=blocks, hidden_dim=options.hidden_dim, normalize=True)
+        net = net_class(options.use_rnn)
+        self.net = net(spec.obs_dim, 1, blocks=blocks, hidden_dim=options.hidden_dim, normalize=True)
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None

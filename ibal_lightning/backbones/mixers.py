@@ -38,6 +38,16 @@ def tower(in_dim: int, widths: Sequence[int], out_dim: int) -> nn.Module:
     return nn.Sequential(*layers, last) if layers else last
 
 
+def first_layer(net: nn.Module) -> nn.Module:
+    """The first layer of a tower of linear layers with relu between."""
+    return net[0] if isinstance(net, nn.Sequential) else net
+
+
+def rest_of(net: nn.Module, x: Tensor) -> Tensor:
+    """Output of a tower from the output x of its first layer."""
+    return net[1:](x) if isinstance(net, nn.Sequential) else x
+
+
 class VdnMixer(nn.Module):
     """Q_tot = sum_i Q_i (Sunehag et al. 2018)."""
 
@@ -50,23 +60,26 @@ class VdnMixer(nn.Module):
 class QmixMixer(nn.Module):
     """Q_tot = |W2(s)|^T elu(|W1(s)|^T q + b1(s)) + V(s), monotone in every Q_i (Rashid et al. 2018)."""
 
-    def __init__(self, n_agents: int, state_dim: int, *, mixing_dim: int = 32, hypernet_dim: int = 64) -> None:
+    def __init__(
+        self, n_agents: int, state_dim: int, *, mixing_dim: int = 32, hypernet_dim: int = 64, hypernet_layers: int = 2
+    ) -> None:
         super().__init__()
         self.n_agents, self.mixing_dim = n_agents, mixing_dim
-        self.hyper_w_1 = mlp(state_dim, hypernet_dim, mixing_dim * n_agents)
-        self.hyper_w_final = mlp(state_dim, hypernet_dim, mixing_dim)
+        widths = [hypernet_dim] * (hypernet_layers - 1)
+        self.hyper_w_1 = tower(state_dim, widths, mixing_dim * n_agents)
+        self.hyper_w_final = tower(state_dim, widths, mixing_dim)
         self.hyper_b_1 = nn.Linear(state_dim, mixing_dim)
         self.V = mlp(state_dim, mixing_dim, 1)
 
     def forward(self, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
         """(R,) from q_taken (R, N) and state (R, S)."""
         del actions, q_max
-        first = (self.hyper_w_1[0], self.hyper_w_final[0], self.V[0], self.hyper_b_1)
-        x_1, x_final, x_v, b_1 = fused_linear(state, first)
-        w_1 = self.hyper_w_1[2](torch.relu(x_1)).abs().view(-1, self.n_agents, self.mixing_dim)
-        w_final = self.hyper_w_final[2](torch.relu(x_final)).abs()
+        towers = (self.hyper_w_1, self.hyper_w_final, self.V, self.hyper_b_1)
+        first = fused_linear(state, [first_layer(net) for net in towers])
+        w_1, w_final, v, b_1 = (rest_of(net, x) for net, x in zip(towers, first, strict=True))
+        w_1 = w_1.abs().view(-1, self.n_agents, self.mixing_dim)
         hidden = F.elu(torch.bmm(q_taken.unsqueeze(1), w_1).squeeze(1) + b_1)
-        return (hidden * w_final).sum(1) + self.V[2](torch.relu(x_v)).squeeze(1)
+        return (hidden * w_final.abs()).sum(1) + v.squeeze(1)
 
 
 class QplexMixer(nn.Module):
@@ -85,6 +98,8 @@ class QplexMixer(nn.Module):
         adv_hypernet_layers: layers of the networks behind lambda, 1 to 3 (WALL uses 1, pymarl2 2).
         adv_hypernet_dim: their hidden units.
         stop_gradient: keep the gradient of the weighted advantages away from the utilities, as published.
+        weighted_head: use w and v; without, Q~_i = Q_i. Their layers stay, as in the published files.
+        is_minus_one: weigh A~_i by lambda_i - 1 beside sum_i Q~_i, which is the equation; without, by lambda_i.
     """
 
     def __init__(
@@ -98,9 +113,12 @@ class QplexMixer(nn.Module):
         adv_hypernet_layers: int = 1,
         adv_hypernet_dim: int = 64,
         stop_gradient: bool = True,
+        weighted_head: bool = True,
+        is_minus_one: bool = True,
     ) -> None:
         super().__init__()
         self.n_actions, self.stop_gradient = n_actions, stop_gradient
+        self.weighted_head, self.counted = weighted_head, 1.0 if is_minus_one else 0.0
         self.hyper_w_final = mlp(state_dim, hypernet_dim, n_agents)
         self.V = mlp(state_dim, hypernet_dim, n_agents)
         widths = [adv_hypernet_dim] * (adv_hypernet_layers - 1)
@@ -108,15 +126,16 @@ class QplexMixer(nn.Module):
 
     def forward(self, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
         """(R,) from q_taken (R, N), state (R, S), actions (R, N) i64 and q_max (R, N)."""
-        x_w, x_v = fused_linear(state, (self.hyper_w_final[0], self.V[0]))
-        w = self.hyper_w_final[2](torch.relu(x_w)).abs() + TINY
-        v = self.V[2](torch.relu(x_v))
-        advantage = w * (q_taken - q_max)
+        q, advantage = q_taken, q_taken - q_max
+        if self.weighted_head:
+            x_w, x_v = fused_linear(state, (self.hyper_w_final[0], self.V[0]))
+            w = rest_of(self.hyper_w_final, x_w).abs() + TINY
+            q, advantage = w * q_taken + rest_of(self.V, x_v), w * advantage
         if self.stop_gradient:
             advantage = advantage.detach()
         one_hot = F.one_hot(actions, self.n_actions).flatten(1).to(state.dtype)
         lambda_ = self.si_weight(state, torch.cat([state, one_hot], 1))
-        return (w * q_taken + v).sum(1) + (advantage * (lambda_ - 1.0)).sum(1)
+        return q.sum(1) + (advantage * (lambda_ - self.counted)).sum(1)
 
 
 class QplexWeight(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import RecurrentNet, input_blocks, last_actions
+from ibal_lightning.backbones.agents import input_blocks, last_actions, net_class
 from ibal_lightning.backbones.chunks import chunked, shuffled
 from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
 from ibal_lightning.backbones.options import adds_options
@@ -24,6 +24,7 @@ from ibal_lightning.backbones.ppo_terms import (
     standardized,
     value_mask,
 )
+from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.masking import greedy, masked_mean
 from ibal_lightning.functional.policy import clipped_value_loss, log_policy, sample_legal
@@ -31,7 +32,7 @@ from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
 
 class Ppo(Backbone):
-    """Recurrent PPO on the induced Dec-POMDP: ratios of the intended actions under ``obs_seen``; see ``PpoOptions``.
+    """PPO on the induced Dec-POMDP: ratios of the intended actions under ``obs_seen``; see ``PpoOptions``.
 
     Raises:
         ValueError: ``chunk_length`` is longer than an episode, or an option is out of range.
@@ -50,8 +51,9 @@ class Ppo(Backbone):
         self.chunk_length = length or min(10, limit)
         self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         self.value_norm = ValueNorm(chosen.value_norm_decay) if chosen.value_norm else None
+        self.reward_norm = RewardNorm() if chosen.standardise_rewards else None
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
-        self.actor = RecurrentNet(
+        self.actor = net_class(chosen.use_rnn)(
             spec.obs_dim,
             spec.n_actions,
             blocks=blocks,
@@ -86,7 +88,7 @@ class Ppo(Backbone):
             {"params": list(self.actor.parameters()), "lr": self.options.lr},
             {"params": list(self.critic.parameters()), "lr": self.options.critic_lr},
         ]
-        return torch.optim.Adam(groups, eps=1e-5)
+        return torch.optim.Adam(groups, eps=self.options.adam_eps)
 
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""
@@ -122,9 +124,9 @@ class Ppo(Backbone):
         values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
         real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
         norm, options = self.value_norm, self.options
-        target, advantage = estimate(
-            batch, norm.denormalize(values) if norm else values, options.gamma, options.gae_lambda
-        )
+        reward = self.reward_norm(batch.reward, batch.mask) if self.reward_norm else batch.reward
+        values_now = norm.denormalize(values) if norm else values
+        target, advantage = estimate(batch, reward, values_now, options.gamma, options.gae_lambda)
         if norm:
             norm.update(target, real)
             target = norm.normalize(target)

@@ -10,10 +10,11 @@ from ibal_lightning.functional.options import check_choice
 
 @dataclass(frozen=True, kw_only=True)
 class PpoOptions:
-    """Settings of recurrent PPO.
+    """Settings of PPO.
 
     Args:
-        hidden_dim: units of fc1 and of the GRU.
+        hidden_dim: units of fc1 and of the layer behind it.
+        use_rnn: that layer is a GRU, in actor and critic; otherwise linear with relu, without memory.
         output_gain: gain of the actor's last layer at the start; small means nearly uniform.
         last_action: feed the action of the step before.
         last_action_source: which one: "intended", or "executed", which tells an agent that it was overridden.
@@ -30,13 +31,15 @@ class PpoOptions:
         huber_delta: threshold of the Huber value loss, in normalised units.
         value_norm: normalise value targets by running statistics.
         value_norm_decay: weight that those statistics keep per batch.
+        standardise_rewards: shift and scale rewards by their running mean and deviation (EPyMARL).
         policy_active_masks: leave the steps of dead agents out of the policy loss.
         value_active_masks: and out of the value loss of per-agent critics. Off by default: the value of a dead agent
             is the bootstrap of its last living step and has to be learnt.
         drop_overridden: leave overridden actions out of the policy loss. Less variance, and unbiased only where what
             replaces an action does not depend on it (random, stop): IBAL's klx and kl exclude the intended one.
-        lr: learning rate of the actor (Adam, eps 1e-5).
+        lr: learning rate of the actor (Adam).
         critic_lr: learning rate of the critic.
+        adam_eps: Adam's eps.
         max_grad_norm: gradients are clipped to this L2 norm.
 
     Raises:
@@ -44,6 +47,7 @@ class PpoOptions:
     """
 
     hidden_dim: int = 64
+    use_rnn: bool = True
     output_gain: float = 0.01
     last_action: bool = False
     last_action_source: str = "intended"
@@ -60,11 +64,13 @@ class PpoOptions:
     huber_delta: float = 10.0
     value_norm: bool = True
     value_norm_decay: float = 0.99
+    standardise_rewards: bool = False
     policy_active_masks: bool = True
     value_active_masks: bool = False
     drop_overridden: bool = False
     lr: float = 5e-4
     critic_lr: float = 5e-4
+    adam_eps: float = 1e-5
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
@@ -72,4 +78,4 @@ class PpoOptions:
         check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
         check_ranges(self, ("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
-        check_ranges(self, ("lr", "critic_lr", "max_grad_norm"), 0)
+        check_ranges(self, ("lr", "critic_lr", "adam_eps", "max_grad_norm"), 0)

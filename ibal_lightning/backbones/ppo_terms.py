@@ -13,12 +13,14 @@ from ibal_lightning.functional.td import discounts, last_steps
 from ibal_lightning.types import EpisodeBatch
 
 
-def estimate(batch: EpisodeBatch, values: Tensor, gamma: float, lambda_: float) -> tuple[Tensor, Tensor]:
-    """Returns and advantages (B, T, M) in reward units from values (B, T+1, M) in reward units; 0 on padding."""
+def estimate(
+    batch: EpisodeBatch, reward: Tensor, values: Tensor, gamma: float, lambda_: float
+) -> tuple[Tensor, Tensor]:
+    """Returns and advantages (B, T, M) from reward (B, T) and values (B, T+1, M) in its units; 0 on padding."""
     real, discount = batch.mask.unsqueeze(-1), discounts(batch, gamma).unsqueeze(-1)
     value = values[:, :-1].masked_fill(~real, 0.0)
     next_value = values[:, 1:].masked_fill(discount == 0, 0.0)
-    reward, last = batch.reward.masked_fill(~batch.mask, 0.0).unsqueeze(-1), last_steps(batch).unsqueeze(-1)
+    reward, last = reward.masked_fill(~batch.mask, 0.0).unsqueeze(-1), last_steps(batch).unsqueeze(-1)
     advantage = gae(reward, discount, value, next_value, last, lambda_)
     return advantage + value, advantage
 

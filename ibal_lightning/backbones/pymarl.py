@@ -1,6 +1,7 @@
 """Weights in PyMARL's format (``agent.th``, ``mixer.th``, ``opt.th``), in and out of a Q-learner.
 
-PyMARL, pymarl2, QPLEX, WALL and ROMANCE save the ``state_dict`` of an fc1 - GRUCell - fc2 agent and of the mixer.
+PyMARL, pymarl2, QPLEX, WALL and ROMANCE save the ``state_dict`` of an fc1 - GRUCell - fc2 agent and of the mixer,
+EPyMARL by default that of an fc1 - Linear - fc2 agent (``use_rnn=False``).
 Input columns are [obs | one-hot last action | one-hot agent id]. A round trip is bit-equal.
 """
 
@@ -53,8 +54,8 @@ def load_agent(backbone: Backbone, path: str | Path) -> None:
         ValueError: layers are missing, unknown, or of other sizes; each is named with both shapes.
     """
     learner, weights = q_learner(backbone), read_weights(path)
-    check_weights(weights, agent_weights(learner), f"{path}", input_hint(learner, weights))
-    renamed = {f"{name}_l0" if name.startswith("rnn.") else name: value for name, value in weights.items()}
+    check_weights(weights, agent_weights(learner), f"{path}", option_hint(learner, weights))
+    renamed = {name: weights[name.removesuffix("_l0")] for name in learner.agent.state_dict()}
     learner.agent.load_state_dict(renamed)
     learner.target_agent.load_state_dict(renamed)
 
@@ -131,8 +132,16 @@ def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor],
         raise ValueError(f"{source} does not fit: {'; '.join(sorted(problems))}{hint}")
 
 
-def input_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
-    """How our input is made up, when the file's first layer reads another number of columns."""
+def fits_agents(weights: Mapping[str, Tensor]) -> bool:
+    """Whether these are agents of either kind."""
+    return "rnn.weight_hh" in weights or "rnn.weight" in weights
+
+
+def option_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """Which option of ours differs: memory, or how the input is made up when the first layer's columns differ."""
+    if ("rnn.weight_hh" in weights) != learner.options.use_rnn and fits_agents(weights):
+        has, word = ("no ", "false") if learner.options.use_rnn else ("", "true")
+        return f". The agents in the file have {has}memory: set backbone.use_rnn={word}"
     first, spec = weights.get("fc1.weight"), learner.spec
     ours: nn.Linear = learner.agent.fc1
     if first is None or first.ndim != 2 or first.shape[1] == ours.in_features:

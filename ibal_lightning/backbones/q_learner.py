@@ -9,17 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import RecurrentNet, Slots, input_blocks
+from ibal_lightning.backbones.agents import Slots, input_blocks, net_class
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.options import adds_options
 from ibal_lightning.backbones.q_options import QOptions
+from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.functional.masking import greedy, legal, masked_mean, random_legal
+from ibal_lightning.functional.options import check_range
 from ibal_lightning.functional.td import discounts, lambda_returns, last_steps, n_step_returns
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
 
 class QLearner(Backbone):
-    """Recurrent double Q-learning on the induced Dec-POMDP; see ``QOptions``.
+    """Double Q-learning on the induced Dec-POMDP; see ``QOptions``.
 
     Intended actions in the gather, ``obs_seen`` on both sides of the target, clean state in both mixers, rewards of
     the executed actions (ALGORITHMS 1.4).
@@ -33,7 +35,9 @@ class QLearner(Backbone):
         self.options = chosen = QOptions(**options)
         self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
-        self.agent = RecurrentNet(spec.obs_dim, spec.n_actions, blocks=blocks, hidden_dim=chosen.hidden_dim)
+        net = net_class(chosen.use_rnn)
+        self.agent = net(spec.obs_dim, spec.n_actions, blocks=blocks, hidden_dim=chosen.hidden_dim)
+        self.reward_norm = RewardNorm() if chosen.standardise_rewards else None
         self.mixer = mixer
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
@@ -95,7 +99,8 @@ class QLearner(Backbone):
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         nexts = (q_next[:, 1:], batch.state[:, 1:], chosen[:, 1:], q_max[:, 1:])
         next_value = mix(self.target_mixer, discount > 0, *nexts)
-        reward = batch.reward.masked_fill(~batch.mask, 0.0)
+        reward = self.reward_norm(batch.reward, batch.mask) if self.reward_norm else batch.reward
+        reward = reward.masked_fill(~batch.mask, 0.0)
         if options.n_step > 1:
             return n_step_returns(reward, discount, next_value, last, options.n_step)
         return lambda_returns(reward, discount, next_value, last, options.td_lambda)
@@ -147,12 +152,26 @@ class Qmix(QLearner):
         spec: the game.
         mixing_dim: width of the mixing network.
         hypernet_dim: hidden units of the hypernetworks.
+        hypernet_layers: their layers, 1 or 2; one has no hidden units (PyMARL's name).
         **options: see ``QOptions``.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     @adds_options(QOptions)
-    def __init__(self, spec: EnvSpec, *, mixing_dim: int = 32, hypernet_dim: int = 64, **options: Any) -> None:
-        mixer = QmixMixer(spec.n_agents, spec.state_dim, mixing_dim=mixing_dim, hypernet_dim=hypernet_dim)
+    def __init__(
+        self,
+        spec: EnvSpec,
+        *,
+        mixing_dim: int = 32,
+        hypernet_dim: int = 64,
+        hypernet_layers: int = 2,
+        **options: Any,
+    ) -> None:
+        check_range("hypernet_layers", hypernet_layers, 1, 2)
+        sizes = {"mixing_dim": mixing_dim, "hypernet_dim": hypernet_dim, "hypernet_layers": hypernet_layers}
+        mixer = QmixMixer(spec.n_agents, spec.state_dim, **sizes)
         super().__init__(spec, mixer, **options)
 
 
@@ -166,6 +185,8 @@ class Qplex(QLearner):
         adv_hypernet_layers: layers of the networks behind lambda, 1 to 3.
         adv_hypernet_dim: their hidden units.
         stop_gradient: keep the gradient of the weighted advantages away from the utilities, as published.
+        weighted_head: scale and shift the utilities by w(s) > 0 and v(s) first, as published.
+        is_minus_one: weigh advantages by lambda - 1, as published; without, they count once more.
         **options: see ``QOptions``.
 
     Raises:
@@ -182,6 +203,8 @@ class Qplex(QLearner):
         adv_hypernet_layers: int = 1,
         adv_hypernet_dim: int = 64,
         stop_gradient: bool = True,
+        weighted_head: bool = True,
+        is_minus_one: bool = True,
         **options: Any,
     ) -> None:
         if not 1 <= adv_hypernet_layers <= 3 or num_kernel < 1:
@@ -197,5 +220,7 @@ class Qplex(QLearner):
             adv_hypernet_layers=adv_hypernet_layers,
             adv_hypernet_dim=adv_hypernet_dim,
             stop_gradient=stop_gradient,
+            weighted_head=weighted_head,
+            is_minus_one=is_minus_one,
         )
         super().__init__(spec, mixer, **options)

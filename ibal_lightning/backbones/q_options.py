@@ -14,10 +14,11 @@ from ibal_lightning.functional.options import check_choice
 
 @dataclass(frozen=True, kw_only=True)
 class QOptions:
-    """Settings of recurrent double Q-learning.
+    """Settings of double Q-learning.
 
     Args:
-        hidden_dim: units of fc1 and of the GRU.
+        hidden_dim: units of fc1 and of the layer behind it.
+        use_rnn: that layer is a GRU; otherwise linear with relu, without memory (EPyMARL's default).
         last_action: feed the action of the step before.
         last_action_source: which one: "intended" (WALL), or "executed" (ROMANCE), which tells an agent that it was
             overridden.
@@ -29,6 +30,7 @@ class QOptions:
         target_interval: updates between moves of the target networks (PyMARL counts episodes: its 200 episodes at
             one update per episode are 200 updates).
         target_tau: how far they move: 1 copies (hard), below 1 averages (soft, Polyak).
+        standardise_rewards: shift and scale rewards by their running mean and deviation (EPyMARL).
         optimizer: "adam", or "rmsprop" with PyMARL's alpha 0.99 and eps 1e-5.
         lr: learning rate.
         max_grad_norm: gradients are clipped to this L2 norm.
@@ -41,6 +43,7 @@ class QOptions:
     """
 
     hidden_dim: int = 64
+    use_rnn: bool = True
     last_action: bool = True
     last_action_source: str = "intended"
     agent_id: bool = True
@@ -50,6 +53,7 @@ class QOptions:
     n_step: int = 1
     target_interval: int = 1
     target_tau: float = 0.02
+    standardise_rewards: bool = False
     optimizer: str = "adam"
     lr: float = 1e-3
     max_grad_norm: float = 10.0

@@ -1,6 +1,7 @@
 """``import-pymarl``: a policy saved by PyMARL, WALL, ROMANCE or EPyMARL becomes a run directory for ``evaluate``.
 
-Of EPyMARL's only those with recurrent agents (``use_rnn=True``, not its default) and hypernets of two layers.
+EPyMARL's default agents have no memory and do not see their last action: ``backbone.use_rnn=false
+backbone.last_action=false``.
 """
 
 from __future__ import annotations

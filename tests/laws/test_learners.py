@@ -16,12 +16,14 @@ from ibal_lightning.backbones.agents import last_actions
 from ibal_lightning.backbones.mixers import QmixMixer
 from ibal_lightning.backbones.ppo import Ippo, Mappo
 from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
+from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.masking import legal
 from ibal_lightning.types import EpisodeBatch
 
 Q_LEARNERS = (Vdn, Qmix, Qplex)
 ALL = (*Q_LEARNERS, Mappo, Ippo)
+OTHER_OPTIONS = {"use_rnn": False, "standardise_rewards": True}
 
 
 def build(cls: type[Backbone], seed: int = 0, **options: object) -> Backbone:
@@ -67,9 +69,10 @@ def spoil_padding(batch: EpisodeBatch) -> EpisodeBatch:
     )
 
 
+@pytest.mark.parametrize("options", [{}, OTHER_OPTIONS])
 @pytest.mark.parametrize("cls", ALL)
-def test_padding_has_no_influence_to_the_bit(cls: type[Backbone]) -> None:
-    backbone, batch = build(cls), random_batch(make_spec(), 6)
+def test_padding_has_no_influence_to_the_bit(cls: type[Backbone], options: dict[str, bool]) -> None:
+    backbone, batch = build(cls, **options), random_batch(make_spec(), 6)
     for here, there in zip(losses(backbone, batch), losses(backbone, spoil_padding(batch)), strict=True):
         assert torch.equal(here, there)
 
@@ -83,16 +86,19 @@ def test_longer_padding_has_no_influence(cls: type[Backbone]) -> None:
         assert torch.equal(here, there)
 
 
+@pytest.mark.parametrize("options", [{}, OTHER_OPTIONS])
 @pytest.mark.parametrize("cls", ALL)
-def test_the_order_of_games_does_not_matter(cls: type[Backbone]) -> None:
-    backbone, batch = build(cls), random_batch(make_spec(), 6)
+def test_the_order_of_games_does_not_matter(cls: type[Backbone], options: dict[str, bool]) -> None:
+    backbone, batch = build(cls, **options), random_batch(make_spec(), 6)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
     for here, there in zip(losses(backbone, batch), losses(backbone, batch.map(lambda x: x[order])), strict=True):
         torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("cls", ALL)
-@pytest.mark.parametrize("options", [{}, {"last_action": False, "agent_id": False}, {"last_action": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"last_action": False, "agent_id": False}, {"last_action": True}, {"use_rnn": False}]
+)
 def test_step_by_step_equals_the_unrolled_sequence(cls: type[Backbone], options: dict[str, bool]) -> None:
     backbone, batch = build(cls, **options), random_batch(make_spec(), 4)
     last, hidden = last_actions(batch, "intended"), backbone.initial_hidden(4)
@@ -101,6 +107,17 @@ def test_step_by_step_equals_the_unrolled_sequence(cls: type[Backbone], options:
         scores, hidden = backbone.scores(batch.obs_seen[:, t], last[:, t], hidden)
         torch.testing.assert_close(scores, whole[:, t], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(hidden, hiddens[:, -1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("use_rnn", [True, False])
+@pytest.mark.parametrize("cls", ALL)
+def test_only_agents_with_memory_remember(cls: type[Backbone], use_rnn: bool) -> None:
+    backbone, batch = build(cls, use_rnn=use_rnn), random_batch(make_spec(), 4)
+    other = batch.obs_seen.clone()
+    other[:, 0] += 1
+    last = last_actions(batch, "intended")
+    before, after = (backbone.unroll(obs, last)[0][:, 1:] for obs in (batch.obs_seen, other))  # type: ignore[operator]
+    assert torch.equal(before, after) != use_rnn
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -275,12 +292,35 @@ def test_value_norm_measures_and_inverts() -> None:
     torch.testing.assert_close(norm.denormalize(scaled), returns, atol=1e-4, rtol=1e-4)
 
 
+def test_rewards_are_standardised_by_all_that_were_given() -> None:
+    norm, g = RewardNorm(), torch.Generator().manual_seed(0)
+    seen = torch.zeros(0)
+    for length in (5, 2, 9):
+        reward = torch.randn(3, length, generator=g) * 4 + 7
+        mask = torch.rand(reward.shape, generator=g) < 0.7
+        seen = torch.cat([seen, reward[mask]])
+        found = norm(reward.masked_fill(~mask, float("nan")), mask)
+        expected = (reward - seen.mean()) / seen.std(correction=0)
+        torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-4)
+
+
+def test_last_targets_are_the_standardised_rewards() -> None:
+    backbone, batch = build(Vdn, standardise_rewards=True, td_lambda=0.0), random_batch(make_spec(), 6).trim()
+    targets = backbone.loss(batch).trace["targets"]
+    real = batch.reward[batch.mask]
+    ends = batch.mask & batch.terminated
+    assert bool(ends.any())
+    expected = (batch.reward - real.mean()) / real.std(correction=0)
+    torch.testing.assert_close(targets[ends], expected[ends], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("cls", "options", "words"),
     [
         (Vdn, {"n_step": 3}, ["n_step=3", "td_lambda=0.8"]),
         (Qmix, {"optimizer": "adm"}, ["optimizer", "adam, rmsprop", "did you mean 'adam'"]),
         (Qmix, {"td_lambda": 1.5}, ["td_lambda", "between 0 and 1", "1.5"]),
+        (Qmix, {"hypernet_layers": 3}, ["hypernet_layers", "between 1 and 2", "3"]),
         (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "1 to 3", "4"]),
         (Mappo, {"chunk_length": 10}, ["chunk_length=10", "episode_limit=9"]),
         (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),

@@ -31,6 +31,8 @@ def mixers(seed: int, n_agents: int = N) -> dict[str, nn.Module]:
         "qmix": QmixMixer(n_agents, S),
         "qplex": QplexMixer(n_agents, A, S),
         "qplex_3_layers": QplexMixer(n_agents, A, S, num_kernel=4, adv_hypernet_layers=3),
+        "qmix_1_layer": QmixMixer(n_agents, S, hypernet_layers=1),
+        "qplex_bare": QplexMixer(n_agents, A, S, weighted_head=False, is_minus_one=False),
     }
     with torch.no_grad():
         for mixer in made.values():
@@ -39,7 +41,7 @@ def mixers(seed: int, n_agents: int = N) -> dict[str, nn.Module]:
     return made
 
 
-@given(st.integers(0, 10_000), st.sampled_from(["vdn", "qmix"]))
+@given(st.integers(0, 10_000), st.sampled_from(["vdn", "qmix", "qmix_1_layer"]))
 @settings(max_examples=30, deadline=None)
 def test_vdn_and_qmix_are_monotone_in_every_utility(seed: int, name: str) -> None:
     mixer = mixers(seed)[name].double()
@@ -53,7 +55,7 @@ def test_vdn_and_qmix_are_monotone_in_every_utility(seed: int, name: str) -> Non
         assert bool((mixer(raised, state, actions, raised) >= mixer(q, state, actions, q) - 1e-12).all())
 
 
-@given(st.integers(0, 10_000), st.sampled_from(["vdn", "qmix", "qplex", "qplex_3_layers"]))
+@given(st.integers(0, 10_000), st.sampled_from(sorted(mixers(0))))
 @settings(max_examples=30, deadline=None)
 def test_the_joint_greedy_action_is_made_of_the_individual_ones(seed: int, name: str) -> None:
     mixer = mixers(seed)[name].double()
@@ -91,7 +93,9 @@ def linear(weights: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarr
 
 
 def two_layers(weights: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    """Linear, relu, linear of a torch Sequential."""
+    """Linear, relu, linear of a torch Sequential; a single linear layer where there is but one."""
+    if f"{name}.weight" in weights:
+        return linear(weights, name, x)
     return linear(weights, f"{name}.2", np.maximum(linear(weights, f"{name}.0", x), 0))
 
 
@@ -122,6 +126,24 @@ def qplex_by_hand(w: dict[str, np.ndarray], q: np.ndarray, state: np.ndarray, ac
         advantage = weight * q_row + bias - value
         rows.append(value.sum() + (attention * advantage).sum())
     return np.array(rows)
+
+
+@pytest.mark.parametrize("weighted_head", [True, False])
+def test_without_minus_one_qplex_counts_its_advantages_once_more(weighted_head: bool) -> None:
+    torch.manual_seed(0)
+    published = QplexMixer(N, A, S, weighted_head=weighted_head).double()
+    other = QplexMixer(N, A, S, weighted_head=weighted_head, is_minus_one=False).double()
+    other.load_state_dict(published.state_dict())
+    state, q_max = torch.randn(16, S).double(), torch.randn(16, N).double()
+    lost, actions = torch.rand(16, N).double(), torch.randint(0, A, (16, N))
+    weight = published.hyper_w_final(state).abs() + 1e-10 if weighted_head else torch.ones(16, N)
+    rows = (q_max - lost, state, actions, q_max)
+    torch.testing.assert_close(other(*rows), published(*rows) - (weight * lost).sum(1))
+
+
+def test_a_hypernet_of_one_layer_is_the_same_equation() -> None:
+    torch.manual_seed(0)
+    check_against_hand(QmixMixer(N, S, hypernet_layers=1), N, A, S)
 
 
 def check_against_hand(mixer: nn.Module, n_agents: int, n_actions: int, state_dim: int) -> None:

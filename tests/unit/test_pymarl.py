@@ -41,6 +41,19 @@ class PymarlAgent(nn.Module):
         return self.fc2(hidden), hidden
 
 
+class EpymarlAgent(nn.Module):
+    """EPyMARL's agent with ``use_rnn=False``: a linear layer where the GRU cell stands."""
+
+    def __init__(self, inputs: int, n_actions: int) -> None:
+        super().__init__()
+        self.fc1, self.rnn, self.fc2 = nn.Linear(inputs, 64), nn.Linear(64, 64), nn.Linear(64, n_actions)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """q (R, A) and what it calls hidden."""
+        hidden = torch.relu(self.rnn(torch.relu(self.fc1(x))))
+        return self.fc2(hidden), hidden
+
+
 def inputs_of(obs: Tensor, last: Tensor, n_actions: int) -> Tensor:
     """(B N, O + A + N) PyMARL's input: obs, one-hot last action (zeros for -1), one-hot agent id."""
     one_hot = nn.functional.one_hot(last + 1, n_actions + 1)[..., 1:].float()
@@ -48,7 +61,7 @@ def inputs_of(obs: Tensor, last: Tensor, n_actions: int) -> Tensor:
     return torch.cat([obs, one_hot, ids], -1).flatten(0, 1)
 
 
-def check_play(backbone: Backbone, agent: PymarlAgent) -> None:
+def check_play(backbone: Backbone, agent: nn.Module) -> None:
     """Step both through a few random observations."""
     spec, generator = backbone.spec, torch.Generator().manual_seed(0)
     hidden, theirs = backbone.initial_hidden(4), torch.zeros(4 * spec.n_agents, 64)
@@ -70,12 +83,29 @@ def test_an_agent_saved_by_pymarl_plays_the_same_here(tmp_path: Path) -> None:
     assert all(map(torch.equal, backbone.agent.parameters(), backbone.target_agent.parameters()))
 
 
+def test_an_agent_without_memory_saved_by_epymarl_plays_the_same_here(tmp_path: Path) -> None:
+    agent = EpymarlAgent(6 + 5 + 3, 5)
+    torch.save(agent.state_dict(), tmp_path / "agent.th")
+    backbone = Qmix(make_spec(), use_rnn=False)
+    pymarl.load(backbone, tmp_path)
+    check_play(backbone, agent)
+
+
+@pytest.mark.parametrize(("use_rnn", "word"), [(True, "use_rnn=false"), (False, "use_rnn=true")])
+def test_agents_of_the_other_kind_are_named(use_rnn: bool, word: str, tmp_path: Path) -> None:
+    agent = (EpymarlAgent if use_rnn else PymarlAgent)(6 + 5 + 3, 5)
+    torch.save(agent.state_dict(), tmp_path / "agent.th")
+    with pytest.raises(ValueError, match=word):
+        pymarl.load(Vdn(make_spec(), use_rnn=use_rnn), tmp_path)
+
+
+@pytest.mark.parametrize("use_rnn", [True, False])
 @pytest.mark.parametrize("cls", LEARNERS)
-def test_round_trips_are_equal_to_the_bit(cls: type[Backbone], tmp_path: Path) -> None:
+def test_round_trips_are_equal_to_the_bit(cls: type[Backbone], use_rnn: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    source = cls(make_spec())
+    source = cls(make_spec(), use_rnn=use_rnn)
     files = pymarl.export(source, tmp_path / "out")
-    target = cls(make_spec())
+    target = cls(make_spec(), use_rnn=use_rnn)
     assert pymarl.load(target, tmp_path / "out") == files
     for name, value in source.state_dict().items():
         if not name.startswith("target"):
