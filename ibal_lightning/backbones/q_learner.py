@@ -41,6 +41,9 @@ class QLearner(Backbone):
         self.mixer = mixer
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
+        if chosen.compile_mixer:
+            for module in (self.mixer, self.target_mixer):
+                module.compile(dynamic=True)
 
     def initial_hidden(self, num_envs: int) -> Tensor:
         """(B, N, H) of zeros."""

@@ -34,6 +34,8 @@ class QOptions:
         optimizer: "adam", or "rmsprop" with PyMARL's alpha 0.99 and eps 1e-5.
         lr: learning rate.
         max_grad_norm: gradients are clipped to this L2 norm.
+        compile_mixer: run the mixers through ``torch.compile``: half a minute of compilation and no gain on a CPU
+            (docs/performance.md).
         epsilon_start: chance of a uniform legal action at env step 0.
         epsilon_finish: the same after ``epsilon_anneal`` env steps (linear in between).
         epsilon_anneal: env steps, summed over games.
@@ -57,6 +59,7 @@ class QOptions:
     optimizer: str = "adam"
     lr: float = 1e-3
     max_grad_norm: float = 10.0
+    compile_mixer: bool = False
     epsilon_start: float = 1.0
     epsilon_finish: float = 0.05
     epsilon_anneal: int = 50_000

@@ -292,6 +292,18 @@ def test_value_norm_measures_and_inverts() -> None:
     torch.testing.assert_close(norm.denormalize(scaled), returns, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [Qmix, Qplex])
+def test_a_compiled_mixer_learns_the_same(cls: type[Backbone]) -> None:
+    batch = random_batch(make_spec(), 6)
+    plain, compiled = (build(cls, compile_mixer=choice) for choice in (False, True))
+    assert compiled.mixer._compiled_call_impl is not None
+    for backbone in (plain, compiled):
+        backbone.loss(batch).loss.backward()
+    for here, there in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(here.grad, there.grad, atol=1e-5, rtol=1e-4)
+
+
 def test_rewards_are_standardised_by_all_that_were_given() -> None:
     norm, g = RewardNorm(), torch.Generator().manual_seed(0)
     seen = torch.zeros(0)
