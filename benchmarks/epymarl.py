@@ -1,8 +1,8 @@
 """EPyMARL beside ours: env steps per CPU second of QMIX on one LBF task, 32 episodes an update, one update an episode.
 
 Each side trains twice, with a short and a long budget; the rate is of the steps and the CPU seconds between, so that
-start-up does not count. Neither tests meanwhile. Networks are each side's default (EPyMARL: without recurrence unless
-``--epymarl-rnn``; ours: GRU).
+start-up does not count. Neither tests meanwhile. Agents have no memory and do not read their last action, as is
+EPyMARL's default; with ``--epymarl-rnn`` both have a GRU, as is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this comparison."""
     parser.add_argument("--epymarl", type=Path, help="a checkout of EPyMARL")
     parser.add_argument("--epymarl-python", default=sys.executable, help="the interpreter that has its requirements")
-    parser.add_argument("--epymarl-rnn", action="store_true", help="give EPyMARL its recurrent agents too")
+    parser.add_argument("--epymarl-rnn", action="store_true", help="both with a GRU")
 
 
 def theirs(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
@@ -46,6 +46,7 @@ def ours(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
             *("env=lbf", f"env.task={args.map}", "method=vanilla", "logger=csv", f"hydra.run.dir={folder}/run"),
             *("training.updates_per_episode=1", f"training.env_steps={env_steps}", "training.test_interval=0"),
             *("training.checkpoint_interval=0", "evaluation.attacks=[natural]", "evaluation.episodes=1"),
+            *(f"backbone.use_rnn={args.epymarl_rnn}", f"backbone.last_action={args.epymarl_rnn}"),
         ]
         seconds = cpu_seconds([sys.executable, "-m", "ibal_lightning", *words, *args.overrides], Path.cwd())
         checkpoint = torch.load(Path(folder, "run/checkpoints/last.ckpt"), weights_only=True)
