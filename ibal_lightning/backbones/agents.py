@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibal_lightning.backbones.gru import run_gru, run_packed_gru
+from ibal_lightning.backbones.memory import FeedForward, Recurrent
 from ibal_lightning.backbones.packing import Packing, packing_of
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
@@ -24,15 +23,14 @@ def input_blocks(spec: EnvSpec, *, last_action: bool, agent_id: bool) -> tuple[i
     return spec.n_actions if last_action else 0, spec.n_agents if agent_id else 0
 
 
-class RecurrentNet(nn.Module):
+class AgentNet(nn.Module):
     """One network for all agents: relu(fc1) - GRU - fc2 on [obs | one-hot last action | one-hot agent id].
 
     Layer names and input columns are PyMARL's, so its ``agent.th`` files fit. The one-hot blocks are never built:
     they pick columns of ``fc1``, which are looked up and added. With ``normalize`` the network is on-policy's:
     LayerNorm on the observation, after fc1 and after the GRU, orthogonal weights, gain ``output_gain`` at the end.
+    Without ``use_rnn`` a linear layer with relu stands where the GRU does; the hidden passed on is then never read.
     """
-
-    rnn: Any  # nn.GRU here, nn.Linear in FeedForwardNet
 
     def __init__(
         self,
@@ -41,6 +39,7 @@ class RecurrentNet(nn.Module):
         *,
         blocks: tuple[int, int] = (0, 0),
         hidden_dim: int = 64,
+        use_rnn: bool = True,
         normalize: bool = False,
         output_gain: float = 1.0,
     ) -> None:
@@ -49,27 +48,11 @@ class RecurrentNet(nn.Module):
         self.obs_dim, self.hidden_dim = obs_dim, hidden_dim
         self.n_actions, self.n_agents = blocks
         self.fc1 = nn.Linear(obs_dim + sum(blocks), hidden_dim)
-        self.rnn = self.hidden_layer()
+        self.rnn = (Recurrent if use_rnn else FeedForward)(hidden_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, n_outputs)
         self.norms = nn.ModuleList(nn.LayerNorm(d) for d in (obs_dim, hidden_dim, hidden_dim)) if normalize else None
         if normalize:
             self._orthogonal(output_gain)
-
-    def hidden_layer(self) -> nn.Module:
-        """The layer between fc1 and fc2."""
-        return nn.GRU(self.hidden_dim, self.hidden_dim)
-
-    def advance(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Hiddens (M, H) after one step of x (M, H) from hidden (M, H)."""
-        return torch.gru_cell(x, hidden, *self.rnn.all_weights[0])
-
-    def run(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Hiddens (L, M, H) over x (L, M, H) from hidden (M, H)."""
-        return run_gru(self.rnn, x, hidden)
-
-    def run_packed(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Hiddens (P, H) over packed rows x (P, H), ``sizes`` of them a step, from zero memory."""
-        return run_packed_gru(self.rnn, x, x.new_zeros(sizes[0], self.hidden_dim), sizes)
 
     def _orthogonal(self, output_gain: float) -> None:
         gains = {"fc1.weight": nn.init.calculate_gain("relu"), "fc2.weight": output_gain}
@@ -108,7 +91,7 @@ class RecurrentNet(nn.Module):
     def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step: outputs (B, N, A) and the next hidden (B, N, H) from obs (B, N, O), last_actions, hidden."""
         x, shape = self.embed(obs, last_actions).flatten(0, 1), hidden.shape
-        hidden = self.advance(x, hidden.flatten(0, 1)).view(shape)
+        hidden = self.rnn.advance(x, hidden.flatten(0, 1)).view(shape)
         return self.fc2(self._norm(2, hidden)), hidden
 
     def unroll(self, obs: Tensor, last_actions: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -125,7 +108,7 @@ class RecurrentNet(nn.Module):
         games, slots, agents = obs.shape[:3]
         x = self.embed(obs.transpose(0, 1), last_actions.transpose(0, 1)).flatten(1, 2)
         start = x.new_zeros(games * agents, self.hidden_dim) if hidden is None else hidden.flatten(0, 1)
-        hiddens = self.run(x, start).view(slots, games, agents, self.hidden_dim)
+        hiddens = self.rnn.run(x, start).view(slots, games, agents, self.hidden_dim)
         return self.fc2(self._norm(2, hiddens)).transpose(0, 1), hiddens.transpose(0, 1)
 
     def unroll_packed(self, obs: Tensor, last_actions: Tensor, packing: Packing) -> Tensor:
@@ -142,39 +125,8 @@ class RecurrentNet(nn.Module):
         agents = obs.shape[1]
         x = self.embed(obs, last_actions).flatten(0, 1)
         sizes = [size * agents for size in packing.sizes]
-        hidden = self.run_packed(x, sizes)
+        hidden = self.rnn.run_packed(x, sizes)
         return self.fc2(self._norm(2, hidden)).view(-1, agents, self.fc2.out_features)
-
-
-class FeedForwardNet(RecurrentNet):
-    """The same without memory: relu(fc1) - relu(rnn) - fc2, where ``rnn`` is a linear layer.
-
-    The name of that layer is EPyMARL's, whose agents are these with ``use_rnn=False``. What is passed on as the next
-    hidden is never read.
-    """
-
-    def hidden_layer(self) -> nn.Module:
-        """A linear layer."""
-        return nn.Linear(self.hidden_dim, self.hidden_dim)
-
-    def advance(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Hiddens (M, H) of x (M, H)."""
-        del hidden
-        return torch.relu(self.rnn(x))
-
-    def run(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Hiddens (L, M, H) of x (L, M, H)."""
-        return self.advance(x, hidden)
-
-    def run_packed(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Hiddens (P, H) of x (P, H)."""
-        del sizes
-        return torch.relu(self.rnn(x))
-
-
-def net_class(use_rnn: bool) -> type[RecurrentNet]:
-    """The network with memory, or the one without."""
-    return RecurrentNet if use_rnn else FeedForwardNet
 
 
 @dataclass(frozen=True)
@@ -193,7 +145,7 @@ class Slots:
             return cls(batch.obs_seen, last, None)
         return cls(packing.pack(batch.obs_seen), packing.pack(last), packing)
 
-    def through(self, net: RecurrentNet) -> Tensor:
+    def through(self, net: AgentNet) -> Tensor:
         """Outputs (B, T+1, N, A); 0 on padding where packed."""
         if self.packing is None:
             return net.unroll(self.obs, self.last_actions)[0]

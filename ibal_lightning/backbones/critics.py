@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ibal_lightning.backbones.agents import input_blocks, net_class
+from ibal_lightning.backbones.agents import AgentNet, input_blocks
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.types import EnvSpec
 
@@ -14,8 +14,7 @@ class CentralCritic(nn.Module):
 
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
-        net = net_class(options.use_rnn)
-        self.net = net(spec.state_dim, 1, hidden_dim=options.hidden_dim, normalize=True)
+        self.net = AgentNet(spec.state_dim, 1, hidden_dim=options.hidden_dim, use_rnn=options.use_rnn, normalize=True)
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None
@@ -32,8 +31,9 @@ class LocalCritic(nn.Module):
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
         blocks = input_blocks(spec, last_action=options.last_action, agent_id=options.agent_id)
-        net = net_class(options.use_rnn)
-        self.net = net(spec.obs_dim, 1, blocks=blocks, hidden_dim=options.hidden_dim, normalize=True)
+        self.net = AgentNet(
+            spec.obs_dim, 1, blocks=blocks, hidden_dim=options.hidden_dim, use_rnn=options.use_rnn, normalize=True
+        )
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None

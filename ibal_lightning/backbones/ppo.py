@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import input_blocks, last_actions, net_class
+from ibal_lightning.backbones.agents import AgentNet, input_blocks, last_actions
 from ibal_lightning.backbones.chunks import chunked, shuffled
 from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
-from ibal_lightning.backbones.options import adds_options
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.backbones.ppo_terms import (
     delayed,
@@ -27,6 +26,7 @@ from ibal_lightning.backbones.ppo_terms import (
 from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.masking import greedy, masked_mean
+from ibal_lightning.functional.options import adds_options
 from ibal_lightning.functional.policy import clipped_value_loss, log_policy, sample_legal
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
@@ -53,11 +53,12 @@ class Ppo(Backbone):
         self.value_norm = ValueNorm(chosen.value_norm_decay) if chosen.value_norm else None
         self.reward_norm = RewardNorm() if chosen.standardise_rewards else None
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
-        self.actor = net_class(chosen.use_rnn)(
+        self.actor = AgentNet(
             spec.obs_dim,
             spec.n_actions,
             blocks=blocks,
             hidden_dim=chosen.hidden_dim,
+            use_rnn=chosen.use_rnn,
             normalize=True,
             output_gain=chosen.output_gain,
         )

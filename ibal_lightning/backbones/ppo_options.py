@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.backbones.options import check_ranges
-from ibal_lightning.functional.options import check_choice
+from ibal_lightning.functional.options import check_choice, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)

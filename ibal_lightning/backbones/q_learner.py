@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import Slots, input_blocks, net_class
+from ibal_lightning.backbones.agents import AgentNet, Slots, input_blocks
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
-from ibal_lightning.backbones.options import adds_options
 from ibal_lightning.backbones.q_options import QOptions
 from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.functional.masking import greedy, legal, masked_mean, random_legal
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import adds_options, check_range
 from ibal_lightning.functional.td import discounts, lambda_returns, last_steps, n_step_returns
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
@@ -35,8 +34,9 @@ class QLearner(Backbone):
         self.options = chosen = QOptions(**options)
         self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
-        net = net_class(chosen.use_rnn)
-        self.agent = net(spec.obs_dim, spec.n_actions, blocks=blocks, hidden_dim=chosen.hidden_dim)
+        self.agent = AgentNet(
+            spec.obs_dim, spec.n_actions, blocks=blocks, hidden_dim=chosen.hidden_dim, use_rnn=chosen.use_rnn
+        )
         self.reward_norm = RewardNorm() if chosen.standardise_rewards else None
         self.mixer = mixer
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)

@@ -1,11 +1,31 @@
-"""Checks of options that name a choice: one clear message for every mistyped word."""
+"""Options: signatures that add up along a family, and checks with one clear message for every mistake."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import torch
+
+
+def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate an ``__init__(self, spec, *, own=..., **options)``: its signature also shows the keywords of ``source``.
+
+    ``source`` is a parent class or a dataclass of options. The constructor signature is the configuration schema;
+    without this every class of a family would state every default again.
+    """
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        names = {p.name for p in own}
+        inherited = inspect.signature(source.__init__).parameters.values()  # type: ignore[misc]
+        merged = own + [p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names]
+        init.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+        init.__annotations__ = {p.name: p.annotation for p in merged if p.annotation is not p.empty} | {"return": None}
+        return init
+
+    return decorate
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -30,6 +50,14 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
     if not low <= value <= high:
         limits = f">= {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def check_ranges(options: object, names: Sequence[str], low: float, high: float = float("inf")) -> None:
+    """Raise ``ValueError`` naming the first of the attributes ``names`` that is set and outside [low, high]."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None:
+            check_range(name, value, low, high)
 
 
 def check_counts(**counts: int) -> None:

@@ -10,6 +10,7 @@ from attacking import warm_ibal
 from playing import make_spec, random_batch
 
 from ibal_lightning.attacks.ibal.groups import Planner, largest_group, opponents
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.schedule import Schedule
 from ibal_lightning.attacks.ibal.trigger import Trigger
 
@@ -21,7 +22,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def planner(surfaces: tuple[bool, bool] = (True, True), **options) -> Planner:
-    return Planner(6, surfaces, **({"K": 3, "p_floor": "1/K", "coupling": "joint", "strength": "as_trained"} | options))
+    K = options.pop("K", 3)
+    return Planner(6, surfaces, IbalOptions(**({"p_floor": "1/K", "coupling": "joint"} | options)), K=K)
 
 
 def test_training_groups_are_uniform_in_size_and_membership() -> None:

@@ -163,7 +163,7 @@ def test_only_what_describes_allies_may_be_ruled_maskable() -> None:
 
 def test_a_test_time_attack_is_used_after_any_number_of_updates_and_judged_by_its_health() -> None:
     attack = warm_ibal(K=3, coupling="joint")
-    attack.warmup_updates = 1000
+    attack.options = replace(attack.options, warmup_updates=1000)
     attack.reset(8, generator())
     assert (attack.group == 0).all()  # in training it would wait
     attack.eval().reset(8, generator())

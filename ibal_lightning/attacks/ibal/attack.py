@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, ObsSurface, Threat
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
-from ibal_lightning.attacks.ibal.mask import ObservationMask, Reference
+from ibal_lightning.attacks.ibal.mask import ObservationMask
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.schedule import Schedule
 from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.attacks.scripted import propose
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.transitions import Context, draw_transitions
-from ibal_lightning.functional.options import check_counts
+from ibal_lightning.functional.options import adds_options
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 HEALTH_ROWS = 256  # transitions of each look at the health
@@ -33,36 +34,9 @@ class Ibal(Attack):
     ``strength``. L and the fill value of masks come from the threat.
 
     Args:
-        K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
-        p_floor: lower end of P_act: a number, "1/K", or "auto" = 1/K where K > 1 and 0.25 where K = 1.
-        p_max_init: where P_max starts; null = at the floor.
-        alpha: growth factor of P_max; 1 = not adaptive.
-        eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
-        trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".
-        hold: steps that one throw lasts with trigger=hold.
-        coupling: "joint" masks and overrides always come together; "independent" both, or either alone, a third each.
-        observation, action: switch a surface off (ablations).
-        symmetric: mask G2 towards G1 as well.
-        mask_rule: "guided" hides the L dims of highest score, "bottom" those of lowest (a control);
-            "random_episode", "random_step" and "opposite" need no estimator, see ``BlindMask``.
-        maskable: "all" dims may be hidden, or "ally_features", those that describe another agent.
-        score_mode: "step" scores every step, "table" uses their running mean (cheap).
-        score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
-        score_eps: dims at or below this score are never masked.
-        score_every: steps between two looks at the scores; the masked dims stay the same in between.
-        observation_head: form of the observation model: "gaussian", or "hurdle", which takes flags and zeros for events
-            of their own: more nats, slightly better attribution, 8 times the cost of a look on 8m.
-        p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
-        eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
-        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
-            trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
-            name of an action such as "stop" or "move west", see ``Scripted``.
-        search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
-        exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
-        strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
-        hidden, rank, lr: size and learning rate of the estimators.
-        rows: transitions per estimator update.
-        warmup_updates: estimator updates before the first attack.
+        spec: the game.
+        threat: what the attack may touch, and how much.
+        **options: see ``IbalOptions``.
 
     Raises:
         ValueError: an impossible group size, an unknown word, or a number outside its range.
@@ -74,65 +48,24 @@ class Ibal(Attack):
     updates: Tensor
     plan: Plan | None = None
 
-    def __init__(
-        self,
-        spec: EnvSpec,
-        threat: Threat,
-        *,
-        K: int | None = None,
-        p_floor: float | str = "auto",
-        p_max_init: float | None = None,
-        alpha: float = 1.1,
-        eta: float = 0.6,
-        window: int = 100,
-        trigger: str = "step",
-        hold: int = 8,
-        coupling: str = "independent",
-        observation: bool = True,
-        action: bool = True,
-        symmetric: bool = True,
-        mask_rule: str = "guided",
-        maskable: str = "all",
-        score_mode: str = "step",
-        score_transform: str = "raw",
-        score_eps: float = 1e-6,
-        score_every: int = 4,
-        observation_head: str = "gaussian",
-        p_ref: str = "soft",
-        eps_ref: float = 0.2,
-        t_ref: float = 0.5,
-        action_score: str = "auto",
-        search: str = "independent",
-        exclude_intended: bool | None = None,
-        support_floor: float = 0.0,
-        strength: str = "as_trained",
-        hidden: int = 64,
-        rank: int = 6,
-        lr: float = 1e-3,
-        rows: int = 128,
-        warmup_updates: int = 1000,
-    ) -> None:
+    @adds_options(IbalOptions)
+    def __init__(self, spec: EnvSpec, threat: Threat, **options: Any) -> None:
         super().__init__(spec, threat)
-        check_counts(rows=rows, hidden=hidden, rank=rank)
-        self.K, sizes = largest_group(spec.n_agents, K), {"hidden": hidden, "rank": rank}
-        self.symmetric, self.lr, self.rows, self.warmup_updates = symmetric, lr, rows, warmup_updates
-        masks = bool(self.K and observation and threat.obs and threat.max_dims(spec))
-        acts = bool(self.K and action and threat.actions)
-        self.planner = Planner(
-            spec.n_agents, (masks, acts), K=self.K, p_floor=p_floor, coupling=coupling, strength=strength
+        self.options = chosen = IbalOptions(**options)
+        self.K = largest_group(spec.n_agents, chosen.K)
+        masks = bool(self.K and chosen.observation and threat.obs and threat.max_dims(spec))
+        acts = bool(self.K and chosen.action and threat.actions)
+        self.planner = Planner(spec.n_agents, (masks, acts), chosen, K=self.K)
+        self.schedule = Schedule(
+            p_max=self.planner.p_floor if chosen.p_max_init is None else chosen.p_max_init,
+            alpha=chosen.alpha,
+            eta=chosen.eta,
+            window=chosen.window,
         )
-        p_max_init = self.planner.p_floor if p_max_init is None else p_max_init
-        self.schedule = Schedule(p_max=p_max_init, alpha=alpha, eta=eta, window=window)
-        self.trigger = Trigger(trigger, hold)
-        looks = {"score_mode": score_mode, "transform": score_transform, "score_eps": score_eps}
-        looks |= {"score_every": score_every, "head": observation_head}
-        reference = Reference(p_ref, eps_ref, t_ref)
-        self.mask = make_mask(spec, threat, reference, used=masks, rule=mask_rule, maskable=maskable, **looks, **sizes)
-        candidates = {"exclude_intended": exclude_intended, "support_floor": support_floor, "search": search}
-        persistent = self.planner.p_floor >= 1 or trigger != "step"
-        self.rewrite, self.rule = make_rewrite(
-            spec, self.K, used=acts, score=action_score, persistent=persistent, **candidates, **sizes
-        )
+        self.trigger = Trigger(chosen.trigger, chosen.hold)
+        self.mask = make_mask(spec, threat, chosen, used=masks)
+        persistent = self.planner.p_floor >= 1 or chosen.trigger != "step"
+        self.rewrite, self.rule = make_rewrite(spec, self.K, chosen, used=acts, persistent=persistent)
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
@@ -152,7 +85,7 @@ class Ibal(Attack):
 
         In test episodes any update counts: whoever fits an attack says for how long, and health judges the masks.
         """
-        needed = self.warmup_updates if self.training else min(self.warmup_updates, 1)
+        needed = self.options.warmup_updates if self.training else min(self.options.warmup_updates, 1)
         return int(self.updates) >= needed or (self.guided is None and self.rewrite is None)
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
@@ -163,7 +96,7 @@ class Ibal(Attack):
             self.plan = self.planner.training(num_envs, self.schedule.p_max, generator)
         else:
             self.plan = self.planner.clean(num_envs, generator)
-        self.cut = opponents(self.plan.group, self.symmetric)
+        self.cut = opponents(self.plan.group, self.options.symmetric)
         if self.K and not self.training and not self.warm:
             logging.getLogger(__name__).warning(
                 "ibal attacks with estimators that have learnt nothing: its masks and overrides are random"
@@ -211,7 +144,7 @@ class Ibal(Attack):
         if guided is None and self.rewrite is None:
             return None
         draw = int(self.updates)
-        rows = draw_transitions(batch, self.rows, self.spec.episode_limit, draw)
+        rows = draw_transitions(batch, self.options.rows, self.spec.episode_limit, draw)
         self.updates += 1
         losses, logs = [], {}
         if guided is not None:
@@ -229,7 +162,7 @@ class Ibal(Attack):
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
         parts = [part for part in (self.guided, self.rewrite) if part is not None]
-        groups = [group for part in parts for group in parameter_groups(part, self.lr)]
+        groups = [group for part in parts for group in parameter_groups(part, self.options.lr)]
         return torch.optim.Adam(groups, fused=True) if groups else None
 
     def observe(self, batch: EpisodeBatch) -> None:
@@ -239,7 +172,7 @@ class Ibal(Attack):
         self.schedule.update(batch.won[(batch.group > 0).any(1)])
         if self.updates == 0:
             return
-        young = int(self.updates) < self.warmup_updates // 2  # such a model would tarnish its own record
+        young = int(self.updates) < self.options.warmup_updates // 2  # such a model would tarnish its own record
         draw = -1 - int(self.updates)
         rows = draw_transitions(batch, HEALTH_ROWS, self.spec.episode_limit, draw)
         for part in (self.guided, self.rewrite):

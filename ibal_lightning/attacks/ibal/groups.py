@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.subsets import random_subset
 
@@ -28,25 +29,22 @@ class Planner:
     """Draws the plans of episodes.
 
     Args:
-        K: largest group.
-        p_floor: lower end of P_act, "1/K" or "auto", see ``probability_floor``.
+        n_agents: N.
         surfaces: whether there are masks, and whether there are overrides.
-        coupling: whether they always come together in training, see ``draw_surfaces``.
-        strength: of test episodes: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
+        options: ``p_floor`` (see ``probability_floor``), ``coupling`` (see ``draw_surfaces``) and ``strength`` of IBAL.
+        K: largest group.
 
     Raises:
         ValueError: an unknown word or no probability.
     """
 
-    def __init__(
-        self, n_agents: int, surfaces: tuple[bool, bool], *, K: int, p_floor: float | str, coupling: str, strength: str
-    ) -> None:
-        check_choice("attack.coupling", coupling, COUPLINGS)
-        check_choice("attack.strength", strength, STRENGTHS)
-        self.n_agents, self.K, self.strength = n_agents, K, strength
+    def __init__(self, n_agents: int, surfaces: tuple[bool, bool], options: IbalOptions, *, K: int) -> None:
+        check_choice("attack.coupling", options.coupling, COUPLINGS)
+        check_choice("attack.strength", options.strength, STRENGTHS)
+        self.n_agents, self.K, self.strength = n_agents, K, options.strength
         # With a single surface every attacked episode meets it: none is clean by the luck of the draw.
-        self.coupling = coupling if all(surfaces) else "joint"
-        self.p_floor = probability_floor(p_floor, K)
+        self.coupling = options.coupling if all(surfaces) else "joint"
+        self.p_floor = probability_floor(options.p_floor, K)
 
     def training(self, num_envs: int, p_max: float, generator: torch.Generator) -> Plan:
         """B training episodes: k ~ Unif{0..K}, P_act ~ Unif(floor, P_max)."""

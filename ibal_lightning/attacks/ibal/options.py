@@ -1,0 +1,84 @@
+"""The options of IBAL and their defaults (ALGORITHMS 7 has the description's names, ``docs/ibal.md`` the reasons)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibal_lightning.functional.options import check_counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class IbalOptions:
+    """Settings of ``Ibal``. Words and ranges are checked by the parts that they belong to.
+
+    Args:
+        K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
+        p_floor: lower end of P_act: a number, "1/K", or "auto" = 1/K where K > 1 and 0.25 where K = 1.
+        p_max_init: where P_max starts; null = at the floor.
+        alpha: growth factor of P_max; 1 = not adaptive.
+        eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
+        trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".
+        hold: steps that one throw lasts with trigger=hold.
+        coupling: "joint" masks and overrides always come together; "independent" both, or either alone, a third each.
+        observation, action: switch a surface off (ablations).
+        symmetric: mask G2 towards G1 as well.
+        mask_rule: "guided" hides the L dims of highest score, "bottom" those of lowest (a control);
+            "random_episode", "random_step" and "opposite" need no estimator, see ``BlindMask``.
+        maskable: "all" dims may be hidden, or "ally_features", those that describe another agent.
+        score_mode: "step" scores every step, "table" uses their running mean (cheap).
+        score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
+        score_eps: dims at or below this score are never masked.
+        score_every: steps between two looks at the scores; the masked dims stay the same in between.
+        observation_head: form of the observation model: "gaussian", or "hurdle", which takes flags and zeros for events
+            of their own: more nats, slightly better attribution, 8 times the cost of a look on 8m.
+        p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
+        eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
+        action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
+            trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
+            name of an action such as "stop" or "move west", see ``Scripted``.
+        search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
+        exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
+        strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
+        hidden, rank, lr: size and learning rate of the estimators.
+        rows: transitions per estimator update.
+        warmup_updates: estimator updates before the first attack.
+
+    Raises:
+        ValueError: a size or a count below 1.
+    """
+
+    K: int | None = None
+    p_floor: float | str = "auto"
+    p_max_init: float | None = None
+    alpha: float = 1.1
+    eta: float = 0.6
+    window: int = 100
+    trigger: str = "step"
+    hold: int = 8
+    coupling: str = "independent"
+    observation: bool = True
+    action: bool = True
+    symmetric: bool = True
+    mask_rule: str = "guided"
+    maskable: str = "all"
+    score_mode: str = "step"
+    score_transform: str = "raw"
+    score_eps: float = 1e-6
+    score_every: int = 4
+    observation_head: str = "gaussian"
+    p_ref: str = "soft"
+    eps_ref: float = 0.2
+    t_ref: float = 0.5
+    action_score: str = "auto"
+    search: str = "independent"
+    exclude_intended: bool | None = None
+    support_floor: float = 0.0
+    strength: str = "as_trained"
+    hidden: int = 64
+    rank: int = 6
+    lr: float = 1e-3
+    rows: int = 128
+    warmup_updates: int = 1000
+
+    def __post_init__(self) -> None:
+        check_counts(rows=self.rows, hidden=self.hidden, rank=self.rank)
