@@ -2,7 +2,7 @@
 
 Each side trains twice, with a short and a long budget; the rate is of the steps and the CPU seconds between, so that
 start-up does not count. Neither tests meanwhile. Agents have no memory and do not read their last action, as is
-EPyMARL's default; with ``--epymarl-rnn`` both have a GRU, as is ours.
+EPyMARL's default; with ``--epymarl-rnn`` both have a GRU.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def ours(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
             *("env=lbf", f"env.task={args.map}", "method=vanilla", "logger=csv", f"hydra.run.dir={folder}/run"),
             *("training.updates_per_episode=1", f"training.env_steps={env_steps}", "training.test_interval=0"),
             *("training.checkpoint_interval=0", "evaluation.attacks=[natural]", "evaluation.episodes=1"),
-            *(f"backbone.use_rnn={args.epymarl_rnn}", f"backbone.last_action={args.epymarl_rnn}"),
+            *(f"backbone.use_rnn={args.epymarl_rnn}", "backbone.last_action=false"),
         ]
         seconds = cpu_seconds([sys.executable, "-m", "ibal_lightning", *words, *args.overrides], Path.cwd())
         checkpoint = torch.load(Path(folder, "run/checkpoints/last.ckpt"), weights_only=True)

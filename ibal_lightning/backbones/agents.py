@@ -55,7 +55,8 @@ class AgentNet(nn.Module):
             self._orthogonal(output_gain)
 
     def _orthogonal(self, output_gain: float) -> None:
-        gains = {"fc1.weight": nn.init.calculate_gain("relu"), "fc2.weight": output_gain}
+        relu = nn.init.calculate_gain("relu")
+        gains = {"fc1.weight": relu, "rnn.weight": relu, "fc2.weight": output_gain}  # a GRU's names end otherwise
         for name, parameter in self.named_parameters():
             if name.startswith("norms"):
                 continue
@@ -68,7 +69,7 @@ class AgentNet(nn.Module):
         return x if self.norms is None else self.norms[index](x)
 
     def embed(self, obs: Tensor, last_actions: Tensor) -> Tensor:
-        """(..., N, H) input of the GRU from obs (..., N, O) and last_actions (..., N) i64, -1 for none."""
+        """(..., N, H) input of the hidden layer from obs (..., N, O) and last_actions (..., N) i64, -1 for none."""
         rows, weight = self._norm(0, obs).reshape(-1, self.obs_dim), self.fc1.weight[:, : self.obs_dim]
         if self.n_actions or self.n_agents:
             # Written over the looked-up rows: at training size a fresh tensor costs more than the arithmetic in it.

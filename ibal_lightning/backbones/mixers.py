@@ -16,11 +16,20 @@ from torch import Tensor, nn
 TINY = 1e-10  # keeps QPLEX's weights positive, as published
 
 
-def fused_linear(x: Tensor, layers: Sequence[nn.Module]) -> tuple[Tensor, ...]:
-    """Outputs (R, out_k) of several linear layers on one input (R, in), as one matrix product."""
-    weights: list[Tensor] = [layer.get_parameter("weight") for layer in layers]
-    bias = torch.cat([layer.get_parameter("bias") for layer in layers])
-    return F.linear(x, torch.cat(weights), bias).split([weight.shape[0] for weight in weights], dim=1)
+def fused_towers(x: Tensor, nets: Sequence[nn.Module]) -> tuple[Tensor, ...]:
+    """Outputs (R, out_k) of several towers on one input (R, in); their first layers are one matrix product."""
+    firsts = [net[0] if isinstance(net, nn.Sequential) else net for net in nets]
+    weights: list[Tensor] = [layer.get_parameter("weight") for layer in firsts]
+    bias = torch.cat([layer.get_parameter("bias") for layer in firsts])
+    parts = F.linear(x, torch.cat(weights), bias).split([weight.shape[0] for weight in weights], dim=1)
+    return tuple(rest_of(net, part) for net, part in zip(nets, parts, strict=True))
+
+
+def rest_of(net: nn.Module, x: Tensor) -> Tensor:
+    """Output of a tower from the output x of its first layer."""
+    for layer in list(net)[1:] if isinstance(net, nn.Sequential) else ():
+        x = layer(x)
+    return x
 
 
 def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -36,16 +45,6 @@ def tower(in_dim: int, widths: Sequence[int], out_dim: int) -> nn.Module:
         in_dim = width
     last = nn.Linear(in_dim, out_dim)
     return nn.Sequential(*layers, last) if layers else last
-
-
-def first_layer(net: nn.Module) -> nn.Module:
-    """The first layer of a tower of linear layers with relu between."""
-    return net[0] if isinstance(net, nn.Sequential) else net
-
-
-def rest_of(net: nn.Module, x: Tensor) -> Tensor:
-    """Output of a tower from the output x of its first layer."""
-    return net[1:](x) if isinstance(net, nn.Sequential) else x
 
 
 class VdnMixer(nn.Module):
@@ -75,8 +74,7 @@ class QmixMixer(nn.Module):
         """(R,) from q_taken (R, N) and state (R, S)."""
         del actions, q_max
         towers = (self.hyper_w_1, self.hyper_w_final, self.V, self.hyper_b_1)
-        first = fused_linear(state, [first_layer(net) for net in towers])
-        w_1, w_final, v, b_1 = (rest_of(net, x) for net, x in zip(towers, first, strict=True))
+        w_1, w_final, v, b_1 = fused_towers(state, towers)
         w_1 = w_1.abs().view(-1, self.n_agents, self.mixing_dim)
         hidden = F.elu(torch.bmm(q_taken.unsqueeze(1), w_1).squeeze(1) + b_1)
         return (hidden * w_final.abs()).sum(1) + v.squeeze(1)
@@ -118,7 +116,7 @@ class QplexMixer(nn.Module):
     ) -> None:
         super().__init__()
         self.n_actions, self.stop_gradient = n_actions, stop_gradient
-        self.weighted_head, self.counted = weighted_head, 1.0 if is_minus_one else 0.0
+        self.weighted_head, self.is_minus_one = weighted_head, is_minus_one
         self.hyper_w_final = mlp(state_dim, hypernet_dim, n_agents)
         self.V = mlp(state_dim, hypernet_dim, n_agents)
         widths = [adv_hypernet_dim] * (adv_hypernet_layers - 1)
@@ -128,14 +126,15 @@ class QplexMixer(nn.Module):
         """(R,) from q_taken (R, N), state (R, S), actions (R, N) i64 and q_max (R, N)."""
         q, advantage = q_taken, q_taken - q_max
         if self.weighted_head:
-            x_w, x_v = fused_linear(state, (self.hyper_w_final[0], self.V[0]))
-            w = rest_of(self.hyper_w_final, x_w).abs() + TINY
-            q, advantage = w * q_taken + rest_of(self.V, x_v), w * advantage
+            w, v = fused_towers(state, (self.hyper_w_final, self.V))
+            w = w.abs() + TINY
+            q, advantage = w * q_taken + v, w * advantage
         if self.stop_gradient:
             advantage = advantage.detach()
         one_hot = F.one_hot(actions, self.n_actions).flatten(1).to(state.dtype)
         lambda_ = self.si_weight(state, torch.cat([state, one_hot], 1))
-        return q.sum(1) + (advantage * (lambda_ - self.counted)).sum(1)
+        weight = lambda_ - 1.0 if self.is_minus_one else lambda_
+        return q.sum(1) + (advantage * weight).sum(1)
 
 
 class QplexWeight(nn.Module):

@@ -89,7 +89,7 @@ class Ppo(Backbone):
             {"params": list(self.actor.parameters()), "lr": self.options.lr},
             {"params": list(self.critic.parameters()), "lr": self.options.critic_lr},
         ]
-        return torch.optim.Adam(groups, eps=self.options.adam_eps)
+        return torch.optim.Adam(groups, eps=self.options.optim_eps)
 
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.functional.options import check_choice, check_ranges
+from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class PpoOptions:
         gae_lambda: lambda of the advantages.
         epochs: passes over each batch.
         minibatches: parts of a pass; must divide the episodes of a batch.
-        chunk_length: steps of the sequences the GRU is trained on; by default 10, or the whole of a shorter episode.
+        chunk_length: steps of the sequences trained on, each from its stored memory; by default 10, or the whole of a
+            shorter episode.
         clip: PPO's clip of the ratio, and of the value in normalised units.
         value_clip: clip the value too.
         entropy_coef: weight of the policy's entropy (nats).
@@ -38,7 +39,7 @@ class PpoOptions:
             replaces an action does not depend on it (random, stop): IBAL's klx and kl exclude the intended one.
         lr: learning rate of the actor (Adam).
         critic_lr: learning rate of the critic.
-        adam_eps: Adam's eps.
+        optim_eps: Adam's eps.
         max_grad_norm: gradients are clipped to this L2 norm.
 
     Raises:
@@ -69,7 +70,7 @@ class PpoOptions:
     drop_overridden: bool = False
     lr: float = 5e-4
     critic_lr: float = 5e-4
-    adam_eps: float = 1e-5
+    optim_eps: float = 1e-5
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
@@ -77,4 +78,5 @@ class PpoOptions:
         check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
         check_ranges(self, ("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
-        check_ranges(self, ("lr", "critic_lr", "adam_eps", "max_grad_norm"), 0)
+        check_ranges(self, ("lr", "critic_lr", "max_grad_norm"), 0)
+        check_ranges(self, ("optim_eps",), SMALLEST_EPS)

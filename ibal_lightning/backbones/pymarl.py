@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.q_learner import QLearner
@@ -54,7 +54,7 @@ def load_agent(backbone: Backbone, path: str | Path) -> None:
         ValueError: layers are missing, unknown, or of other sizes; each is named with both shapes.
     """
     learner, weights = q_learner(backbone), read_weights(path)
-    check_weights(weights, agent_weights(learner), f"{path}", option_hint(learner, weights))
+    check_weights(weights, agent_weights(learner), f"{path}", agent_hint(learner, weights))
     renamed = {name: weights[name.removesuffix("_l0")] for name in learner.agent.state_dict()}
     learner.agent.load_state_dict(renamed)
     learner.target_agent.load_state_dict(renamed)
@@ -63,7 +63,7 @@ def load_agent(backbone: Backbone, path: str | Path) -> None:
 def load_mixer(backbone: Backbone, path: str | Path) -> None:
     """Copy ``mixer.th`` into the online and the target mixer; errors as ``load_agent``."""
     learner, weights = q_learner(backbone), read_weights(path)
-    check_weights(weights, learner.mixer.state_dict(), f"{path}", "")
+    check_weights(weights, learner.mixer.state_dict(), f"{path}", mixer_hint(learner, weights))
     learner.mixer.load_state_dict(weights)
     learner.target_mixer.load_state_dict(weights)
 
@@ -132,22 +132,36 @@ def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor],
         raise ValueError(f"{source} does not fit: {'; '.join(sorted(problems))}{hint}")
 
 
-def fits_agents(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are agents of either kind."""
-    return "rnn.weight_hh" in weights or "rnn.weight" in weights
+def agent_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """Which options of ours differ from those of the agents in the file."""
+    return memory_hint(learner, weights) + input_hint(learner, weights)
 
 
-def option_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
-    """Which option of ours differs: memory, or how the input is made up when the first layer's columns differ."""
-    if ("rnn.weight_hh" in weights) != learner.options.use_rnn and fits_agents(weights):
-        has, word = ("no ", "false") if learner.options.use_rnn else ("", "true")
-        return f". The agents in the file have {has}memory: set backbone.use_rnn={word}"
-    first, spec = weights.get("fc1.weight"), learner.spec
-    ours: nn.Linear = learner.agent.fc1
-    if first is None or first.ndim != 2 or first.shape[1] == ours.in_features:
+def memory_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """What to set when only one side's agents have memory."""
+    has_memory = "rnn.weight_hh" in weights
+    if has_memory == learner.options.use_rnn or not (has_memory or "rnn.weight" in weights):
         return ""
+    which, word = ("", "true") if has_memory else ("no ", "false")
+    return f". The agents in the file have {which}memory: set backbone.use_rnn={word}"
+
+
+def input_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """How our input is made up, when the file's first layer reads another number of columns."""
+    first, spec, net = weights.get("fc1.weight"), learner.spec, learner.agent
+    if first is None or first.ndim != 2 or first.shape[1] == net.fc1.in_features:
+        return ""
+    if net.n_actions and first.shape[1] == net.fc1.in_features - net.n_actions:
+        return ". They do not read their last action: set backbone.last_action=false"
     return (
-        f". The input here is {spec.obs_dim} obs + {learner.agent.n_actions} last action + "
-        f"{learner.agent.n_agents} agent id = {ours.in_features} columns; is it another map, or another setting of "
-        "last_action or agent_id?"
+        f". The input here is {spec.obs_dim} obs + {net.n_actions} last action + {net.n_agents} agent id = "
+        f"{net.fc1.in_features} columns; is it another map, or another setting of last_action or agent_id?"
     )
+
+
+def mixer_hint(learner: QLearner, weights: Mapping[str, Tensor]) -> str:
+    """What to set when the hypernets have another number of layers."""
+    layers = 1 if "hyper_w_1.weight" in weights else 2 if "hyper_w_1.0.weight" in weights else None
+    if layers is None or ("hyper_w_1.weight" in learner.mixer.state_dict()) == (layers == 1):
+        return ""
+    return f". The hypernets in the file have another depth: set backbone.hypernet_layers={layers}"

@@ -111,9 +111,10 @@ class QLearner(Backbone):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam or RMSprop over agent and mixer."""
         online = [*self.agent.parameters(), *self.mixer.parameters()]
-        if self.options.optimizer == "adam":
-            return torch.optim.Adam(online, lr=self.options.lr)
-        return torch.optim.RMSprop(online, lr=self.options.lr, alpha=0.99, eps=1e-5)
+        options = self.options
+        if options.optimizer == "adam":
+            return torch.optim.Adam(online, lr=options.lr, eps=options.optim_eps or 1e-8)
+        return torch.optim.RMSprop(online, lr=options.lr, alpha=options.optim_alpha, eps=options.optim_eps or 1e-5)
 
     @torch.no_grad()
     def after_update(self, updates: int) -> None:
@@ -173,8 +174,13 @@ class Qmix(QLearner):
         **options: Any,
     ) -> None:
         check_range("hypernet_layers", hypernet_layers, 1, 2)
-        sizes = {"mixing_dim": mixing_dim, "hypernet_dim": hypernet_dim, "hypernet_layers": hypernet_layers}
-        mixer = QmixMixer(spec.n_agents, spec.state_dim, **sizes)
+        mixer = QmixMixer(
+            spec.n_agents,
+            spec.state_dim,
+            mixing_dim=mixing_dim,
+            hypernet_dim=hypernet_dim,
+            hypernet_layers=hypernet_layers,
+        )
         super().__init__(spec, mixer, **options)
 
 

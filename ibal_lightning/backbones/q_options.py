@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.functional.options import check_choice, check_ranges
+from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,13 @@ class QOptions:
             one update per episode are 200 updates).
         target_tau: how far they move: 1 copies (hard), below 1 averages (soft, Polyak).
         standardise_rewards: shift and scale rewards by their running mean and deviation (EPyMARL).
-        optimizer: "adam", or "rmsprop" with PyMARL's alpha 0.99 and eps 1e-5.
+        optimizer: "adam" or "rmsprop".
+        optim_alpha: RMSprop's smoothing, as in PyMARL.
+        optim_eps: eps of the optimizer; by default 1e-8 for Adam and PyMARL's 1e-5 for RMSprop.
         lr: learning rate.
         max_grad_norm: gradients are clipped to this L2 norm.
-        compile_mixer: run the mixers through ``torch.compile``: half a minute of compilation and no gain on a CPU
-            (docs/performance.md).
+        compile_mixer: run the mixers through ``torch.compile``: needs a C++ compiler, takes half a minute, and gains
+            nothing on a CPU (docs/performance.md).
         epsilon_start: chance of a uniform legal action at env step 0.
         epsilon_finish: the same after ``epsilon_anneal`` env steps (linear in between).
         epsilon_anneal: env steps, summed over games.
@@ -56,6 +58,8 @@ class QOptions:
     target_tau: float = 0.02
     standardise_rewards: bool = False
     optimizer: str = "adam"
+    optim_alpha: float = 0.99
+    optim_eps: float | None = None
     lr: float = 1e-3
     max_grad_norm: float = 10.0
     compile_mixer: bool = False
@@ -66,9 +70,10 @@ class QOptions:
     def __post_init__(self) -> None:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
         check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
-        check_ranges(self, ("gamma", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
+        check_ranges(self, ("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
         check_ranges(self, ("n_step", "target_interval", "hidden_dim"), 1)
         check_ranges(self, ("lr", "max_grad_norm", "epsilon_anneal"), 0)
+        check_ranges(self, ("optim_eps",), SMALLEST_EPS)
         if self.n_step > 1 and self.td_lambda > 0:
             raise ValueError(
                 f"n_step={self.n_step} and td_lambda={self.td_lambda} exclude each other: "

@@ -9,26 +9,29 @@ from torch import Tensor, nn
 class RewardNorm(nn.Module):
     """Shifts and scales rewards by the mean and deviation of all that it has been given, each time it was given.
 
-    Real steps count alone (EPyMARL counts padding too). Values are then in the new units.
+    Real steps count alone (EPyMARL counts padding too). Values are then in the new units. Batches are merged by their
+    moments (Chan et al. 1983), so that rewards far from 0 lose no digits.
     """
 
     count: Tensor
     mean: Tensor
-    square: Tensor
+    variance: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("count", "mean", "square"):
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+        for name in ("mean", "variance"):
             self.register_buffer(name, torch.zeros(()))
 
     @torch.no_grad()
     def forward(self, reward: Tensor, mask: Tensor) -> Tensor:
         """(B, T) standardised; the real steps of reward (B, T), where mask (B, T) is true, are taken in first."""
-        seen = reward[mask]
-        self.count += len(seen)
-        share = len(seen) / self.count.clamp(min=1)
-        if len(seen):
-            self.mean.lerp_(seen.mean(), share)
-            self.square.lerp_(seen.square().mean(), share)
-        deviation = (self.square - self.mean.square()).clamp(min=1e-8).sqrt()
-        return (reward - self.mean) / deviation
+        count = mask.sum()
+        mean = reward.masked_fill(~mask, 0.0).sum() / count.clamp(min=1)
+        squares = (reward - mean).masked_fill(~mask, 0.0).square().sum()
+        total, shift = (self.count + count).clamp(min=1), mean - self.mean
+        share = count / total
+        self.variance.mul_(1 - share).add_(squares / total + shift.square() * share * (1 - share))
+        self.mean.add_(shift * share)
+        self.count.add_(count)
+        return (reward - self.mean) / self.variance.clamp(min=1e-8).sqrt()

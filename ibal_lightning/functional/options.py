@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+SMALLEST_EPS = 1e-12  # an optimizer's eps of 0 divides 0 by 0 where a gradient has always been 0
+
 
 def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate an ``__init__(self, spec, *, own=..., **options)``: its signature also shows the keywords of ``source``.

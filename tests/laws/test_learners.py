@@ -307,13 +307,13 @@ def test_a_compiled_mixer_learns_the_same(cls: type[Backbone]) -> None:
 def test_rewards_are_standardised_by_all_that_were_given() -> None:
     norm, g = RewardNorm(), torch.Generator().manual_seed(0)
     seen = torch.zeros(0)
-    for length in (5, 2, 9):
-        reward = torch.randn(3, length, generator=g) * 4 + 7
+    for length in (5, 2, 9, 40):
+        reward = torch.randn(3, length, generator=g) * 0.01 + 100  # far from 0
         mask = torch.rand(reward.shape, generator=g) < 0.7
         seen = torch.cat([seen, reward[mask]])
         found = norm(reward.masked_fill(~mask, float("nan")), mask)
         expected = (reward - seen.mean()) / seen.std(correction=0)
-        torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found[mask], expected[mask], atol=0.02, rtol=0.01)
 
 
 def test_last_targets_are_the_standardised_rewards() -> None:
@@ -335,6 +335,7 @@ def test_last_targets_are_the_standardised_rewards() -> None:
         (Qmix, {"hypernet_layers": 3}, ["hypernet_layers", "between 1 and 2", "3"]),
         (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "1 to 3", "4"]),
         (Mappo, {"chunk_length": 10}, ["chunk_length=10", "episode_limit=9"]),
+        (Mappo, {"optim_eps": 0.0}, ["optim_eps", ">= 1e-12"]),
         (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),
     ],
 )

@@ -92,8 +92,8 @@ def linear(weights: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarr
     return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
 
-def two_layers(weights: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    """Linear, relu, linear of a torch Sequential; a single linear layer where there is but one."""
+def tower(weights: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
+    """Linear, relu, linear of a torch Sequential, or a single linear layer."""
     if f"{name}.weight" in weights:
         return linear(weights, name, x)
     return linear(weights, f"{name}.2", np.maximum(linear(weights, f"{name}.0", x), 0))
@@ -103,10 +103,10 @@ def qmix_by_hand(w: dict[str, np.ndarray], q: np.ndarray, state: np.ndarray) -> 
     """QMIX, row by row, from the paper's figure 2."""
     rows = []
     for q_row, s in zip(q, state, strict=True):
-        first = np.abs(two_layers(w, "hyper_w_1", s)).reshape(len(q_row), -1)
+        first = np.abs(tower(w, "hyper_w_1", s)).reshape(len(q_row), -1)
         x = q_row @ first + linear(w, "hyper_b_1", s)
         hidden = np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
-        rows.append(hidden @ np.abs(two_layers(w, "hyper_w_final", s)) + two_layers(w, "V", s)[0])
+        rows.append(hidden @ np.abs(tower(w, "hyper_w_final", s)) + tower(w, "V", s)[0])
     return np.array(rows)
 
 
@@ -116,7 +116,7 @@ def qplex_by_hand(w: dict[str, np.ndarray], q: np.ndarray, state: np.ndarray, ac
     heads = len({name.split(".")[2] for name in w if "key_extractors" in name})
     for q_row, s, a, best in zip(q, state, actions, q_max, strict=True):
         joint = np.concatenate([s, np.eye(n_actions)[a].ravel()])
-        weight, bias = np.abs(two_layers(w, "hyper_w_final", s)) + 1e-10, two_layers(w, "V", s)
+        weight, bias = np.abs(tower(w, "hyper_w_final", s)) + 1e-10, tower(w, "V", s)
         attention = np.zeros(len(q_row))
         for h in range(heads):
             key = np.abs(linear(w, f"si_weight.key_extractors.{h}", s)) + 1e-10

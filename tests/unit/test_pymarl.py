@@ -99,6 +99,18 @@ def test_agents_of_the_other_kind_are_named(use_rnn: bool, word: str, tmp_path: 
         pymarl.load(Vdn(make_spec(), use_rnn=use_rnn), tmp_path)
 
 
+def test_all_options_that_differ_are_named_at_once(tmp_path: Path) -> None:
+    torch.save(EpymarlAgent(6 + 3, 5).state_dict(), tmp_path / "agent.th")
+    with pytest.raises(ValueError, match=r"use_rnn=false.*last_action=false"):
+        pymarl.load(Vdn(make_spec()), tmp_path)
+
+
+def test_hypernets_of_another_depth_are_named(tmp_path: Path) -> None:
+    pymarl.export(Qmix(make_spec(), hypernet_layers=1), tmp_path)
+    with pytest.raises(ValueError, match=r"another depth: set backbone.hypernet_layers=1"):
+        pymarl.load(Qmix(make_spec()), tmp_path)
+
+
 @pytest.mark.parametrize("use_rnn", [True, False])
 @pytest.mark.parametrize("cls", LEARNERS)
 def test_round_trips_are_equal_to_the_bit(cls: type[Backbone], use_rnn: bool, tmp_path: Path) -> None:
