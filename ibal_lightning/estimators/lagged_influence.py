@@ -29,6 +29,10 @@ class LaggedInfluence(nn.Module):
         self.joint = JointAdditive(spec, spec.n_actions, hidden=hidden, rank=rank)
         self.null = nn.Linear(hidden, spec.n_actions)
 
+    def update_moments(self, now: Context) -> None:
+        """Take in the scale of states and observations."""
+        self.joint.trunk.update_moments(now)
+
     def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
         """() cross-entropy of model and null, and the detached gain over the null in nats."""
         features = self.joint.trunk(rows.now)

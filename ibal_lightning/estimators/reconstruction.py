@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibal_lightning.estimators.transitions import Transitions
+from ibal_lightning.estimators.moments import RunningMoments
+from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.masking import legal, masked_mean
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import random_subset
 from ibal_lightning.types import EnvSpec
+
+CONTEXTS = ("coarse", "state")
 
 
 class Reconstruction(nn.Module):
@@ -23,17 +26,31 @@ class Reconstruction(nn.Module):
     Args:
         max_visible: largest visible set to train on (K).
         hidden: width of the network.
+        context: z: "coarse", or "state", the state too: what is left then is what observations do not share.
     """
 
-    def __init__(self, spec: EnvSpec, *, max_visible: int, hidden: int = 64) -> None:
+    def __init__(self, spec: EnvSpec, *, max_visible: int, hidden: int = 64, context: str = "coarse") -> None:
         super().__init__()
         self.max_visible = max_visible
+        self.state_moments = RunningMoments(spec.state_dim) if context == "state" else None
         self.shape = (spec.n_agents, spec.n_actions)
         self.token = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions, hidden))
-        self.context = nn.Linear(spec.n_agents + 1, hidden)
+        self.context = nn.Linear(spec.n_agents + 1 + (spec.state_dim if context == "state" else 0), hidden)
         self.head = nn.Sequential(
             nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, spec.n_agents * spec.n_actions)
         )
+
+    def update_moments(self, now: Context) -> None:
+        """Take in the scale of states, where they are read."""
+        if self.state_moments is not None:
+            self.state_moments.update(now.state)
+
+    def situation(self, now: Context) -> Tensor:
+        """(M, Z) the context z of M moments."""
+        z = [now.alive.to(now.time.dtype), now.time[:, None]]
+        if self.state_moments is not None:
+            z.append(self.state_moments.normalise(now.state))
+        return torch.cat(z, -1)
 
     def encode(self, actions: Tensor, seen: Tensor) -> Tensor:
         """(M, H) code of the visible actions: those of the ``seen`` (M, N) bool among actions (M, N) i64."""
@@ -41,17 +58,15 @@ class Reconstruction(nn.Module):
         tokens = F.embedding(actions + a * torch.arange(n, device=actions.device), self.token.flatten(0, 1))
         return (tokens * seen[..., None]).sum(1)
 
-    def forward(self, code: Tensor, alive: Tensor, time: Tensor, avail_actions: Tensor) -> Tensor:
+    def forward(self, code: Tensor, situation: Tensor, avail_actions: Tensor) -> Tensor:
         """(M, N, A) log-probabilities of everyone's action, -inf where illegal.
 
         Args:
             code: (M, H) visible actions.
-            alive: (M, N) bool.
-            time: (M,) step / episode_limit.
+            situation: (M, Z).
             avail_actions: (M, N, A) bool.
         """
-        z = self.context(torch.cat([alive.to(time.dtype), time[:, None]], -1))
-        logits = self.head(code + z).unflatten(-1, self.shape)
+        logits = self.head(code + self.context(situation)).unflatten(-1, self.shape)
         logits = legal(logits, avail_actions)
         return logits - logits.logsumexp(-1, keepdim=True)  # faster than log_softmax over a short last axis
 
@@ -78,5 +93,5 @@ class Reconstruction(nn.Module):
     def _cross_entropy(self, rows: Transitions, seen: Tensor) -> Tensor:
         """(M, N) -log r(a^j | actions of the seen (M, N))."""
         code = self.encode(rows.intended, seen & rows.now.alive)
-        log_r = self(code, rows.now.alive, rows.now.time, rows.avail_actions)
+        log_r = self(code, self.situation(rows.now), rows.avail_actions)
         return -log_r.gather(-1, rows.intended[..., None])[..., 0]

@@ -36,6 +36,7 @@ class IbalOptions:
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
             trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
             name of an action such as "stop" or "move west", see ``Scripted``.
+        action_context: what "klx", "kl" and "pmi" condition on: "coarse" (who is alive, the time) or "state" as well.
         search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
@@ -70,6 +71,7 @@ class IbalOptions:
     eps_ref: float = 0.2
     t_ref: float = 0.5
     action_score: str = "auto"
+    action_context: str = "coarse"
     search: str = "independent"
     exclude_intended: bool | None = None
     support_floor: float = 0.0

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ibal_lightning.attacks.ibal.search import LIMIT, SEARCHES, coordinate_descent, enumerate_joint, joint_actions
 from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, WhatIf
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
-from ibal_lightning.estimators.reconstruction import Reconstruction
+from ibal_lightning.estimators.reconstruction import CONTEXTS, Reconstruction
 from ibal_lightning.estimators.running_mean import RunningMean
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.options import check_choice, check_range
@@ -41,10 +41,11 @@ class ActionRewrite(nn.Module):
         search: "independent" scores each member with the other actions held; "coordinate" goes on from there, two
             sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
             of them falls back to "coordinate", saying so once.
+        context: what the models of "klx", "kl" and "pmi" condition on, see ``Reconstruction``.
         hidden, rank: size of the lagged model.
 
     Raises:
-        ValueError: an unknown search, or a floor that is no probability.
+        ValueError: an unknown search or context, or a floor that is no probability.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class ActionRewrite(nn.Module):
         exclude_intended: bool | None = None,
         support_floor: float = 0.0,
         search: str = "independent",
+        context: str = "coarse",
         hidden: int = 64,
         rank: int = 6,
     ) -> None:
         super().__init__()
         check_range("attack.support_floor", support_floor, 0, 1)
         check_choice("attack.search", search, SEARCHES)
+        check_choice("attack.action_context", context, CONTEXTS)
         self.score, self.support_floor, self.search = score, support_floor, search
         self.exclude_intended = score in ("klx", "kl") if exclude_intended is None else exclude_intended
         self.said = False  # that there are too many joint actions
@@ -69,12 +72,11 @@ class ActionRewrite(nn.Module):
         if score == "lagged":
             self.model = LaggedInfluence(spec, hidden=hidden, rank=rank)
         else:
-            self.model = Reconstruction(spec, max_visible=max_size)
+            self.model = Reconstruction(spec, max_visible=max_size, context=context)
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of the model's inputs."""
-        if isinstance(self.model, LaggedInfluence):
-            self.model.joint.trunk.update_moments(now)
+        self.model.update_moments(now)
 
     def loss(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
         """() loss of the model and its detached gain over a model that does not see the others, in nats."""

@@ -59,6 +59,7 @@ def make_rewrite(
         exclude_intended=options.exclude_intended,
         support_floor=options.support_floor,
         search=options.search,
+        context=options.action_context,
         hidden=options.hidden,
         rank=options.rank,
     )

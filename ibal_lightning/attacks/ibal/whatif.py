@@ -99,6 +99,7 @@ class PresentActions(WhatIf):
     ) -> None:
         super().__init__(now, members, audience, avail)
         self.model, self.score = model, score
+        self.situation = model.situation(now)
 
     def each(self) -> Tensor:
         """(M, N, A) cost of each legal action of each member."""
@@ -128,11 +129,11 @@ class PresentActions(WhatIf):
 
     def blind(self) -> Tensor:
         """(M, N, A) log-probabilities of everyone's action when nobody is seen."""
-        now, nobody = self.now, torch.zeros_like(self.members)
-        return self.model(self.model.encode(now.actions, nobody), now.alive, now.time, self.avail)
+        nobody = torch.zeros_like(self.members)
+        return self.model(self.model.encode(self.now.actions, nobody), self.situation, self.avail)
 
     def _log_p(self, code: Tensor, m: Tensor) -> Tensor:
-        return self.model(code, self.now.alive[m], self.now.time[m], self.avail[m])
+        return self.model(code, self.situation[m], self.avail[m])
 
     def _of_actual(self, log_p: Tensor, m: Tensor) -> Tensor:
         return log_p.gather(-1, self.now.actions[m][..., None])[..., 0]
