@@ -38,7 +38,7 @@ def panel(axes: Any, run: dict[str, Any], against: str) -> None:
     axes.plot(places, np.median(scores, 0), color="tab:blue", linewidth=2)
     axes.axhline(0.8 if lbf else 0.9, color="grey", linewidth=0.8, linestyle=":")
     axes.set(ylim=(0, 1.02), xlim=(0, places[-1]))
-    axes.set_title(f"{run['map']}, {run['backbone']}, {len(scores)} seeds", fontsize=10)
+    axes.set_title(f"{run['map']}, {run['backbone']}, {len(scores)} seed{'s' * (len(scores) > 1)}", fontsize=10)
     axes.locator_params(axis="x", nbins=4)
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         else:
             grid[row, column].set_axis_off()
     figure.supxlabel(LABELS[args.against], fontsize=10)
-    figure.supylabel("greedy tests: games won (LBF: return, 1 at most)", fontsize=10)
+    figure.supylabel("greedy test score", fontsize=10)  # games won; on LBF the return, which is 1 at most
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=110)
 
