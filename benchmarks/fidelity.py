@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
+from ibal_lightning.envs.skirmish.stats import STATS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
 from ibal_lightning.types import Timestep
@@ -191,7 +192,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--maps", nargs="*", help="only these maps")
     parser.add_argument("--sources", nargs="*", help="only these sources")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stats", default="lotv")
+    parser.add_argument("--stats", choices=STATS, default=STATS[0])
     parser.add_argument("--spawn", default="lattice")
     parser.add_argument(
         "--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches"

@@ -22,6 +22,7 @@ from ibal_lightning.attacks.ega import Ega, attacker_files
 from ibal_lightning.attacks.random_action import RandomAction
 from ibal_lightning.backbones.pymarl import load_agent
 from ibal_lightning.backbones.q_learner import Vdn
+from ibal_lightning.envs.skirmish.stats import STATS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.evaluation.statistics import wilson_interval
 from ibal_lightning.evaluation.suite import play
@@ -61,7 +62,7 @@ def main() -> None:
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
     parser.add_argument("--games", type=int, default=128, help="games per policy and column")
-    parser.add_argument("--stats", default="lotv", help="weapons: lotv or liberty")
+    parser.add_argument("--stats", choices=STATS, default=STATS[0], help="weapons")
     args = parser.parse_args()
     folder = args.policies / "romance" / "2s3z"
     if not (folder / "vanilla" / "agent.th").exists():

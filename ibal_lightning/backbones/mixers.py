@@ -32,11 +32,6 @@ def rest_of(net: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
-    """Linear - relu - linear."""
-    return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim))
-
-
 def tower(in_dim: int, widths: Sequence[int], out_dim: int) -> nn.Module:
     """A linear layer, behind a relu layer for each of ``widths``."""
     layers: list[nn.Module] = []
@@ -68,7 +63,7 @@ class QmixMixer(nn.Module):
         self.hyper_w_1 = tower(state_dim, widths, mixing_dim * n_agents)
         self.hyper_w_final = tower(state_dim, widths, mixing_dim)
         self.hyper_b_1 = nn.Linear(state_dim, mixing_dim)
-        self.V = mlp(state_dim, mixing_dim, 1)
+        self.V = tower(state_dim, [mixing_dim], 1)
 
     def forward(self, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
         """(R,) from q_taken (R, N) and state (R, S)."""
@@ -117,8 +112,8 @@ class QplexMixer(nn.Module):
         super().__init__()
         self.n_actions, self.stop_gradient = n_actions, stop_gradient
         self.weighted_head, self.is_minus_one = weighted_head, is_minus_one
-        self.hyper_w_final = mlp(state_dim, hypernet_dim, n_agents)
-        self.V = mlp(state_dim, hypernet_dim, n_agents)
+        self.hyper_w_final = tower(state_dim, [hypernet_dim], n_agents)
+        self.V = tower(state_dim, [hypernet_dim], n_agents)
         widths = [adv_hypernet_dim] * (adv_hypernet_layers - 1)
         self.si_weight = QplexWeight(n_agents, n_actions, state_dim, num_kernel=num_kernel, widths=widths)
 

@@ -23,7 +23,7 @@ from ibal_lightning.backbones.ppo_terms import (
     standardized,
     value_mask,
 )
-from ibal_lightning.backbones.reward_norm import RewardNorm
+from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
 from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.masking import greedy, masked_mean
 from ibal_lightning.functional.options import adds_options
@@ -125,7 +125,7 @@ class Ppo(Backbone):
         values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
         real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
         norm, options = self.value_norm, self.options
-        reward = self.reward_norm(batch.reward, batch.mask) if self.reward_norm else batch.reward
+        reward = learnt_rewards(batch, self.reward_norm)
         values_now = norm.denormalize(values) if norm else values
         target, advantage = estimate(batch, reward, values_now, options.gamma, options.gae_lambda)
         if norm:

@@ -16,12 +16,11 @@ from ibal_lightning.types import EpisodeBatch
 def estimate(
     batch: EpisodeBatch, reward: Tensor, values: Tensor, gamma: float, lambda_: float
 ) -> tuple[Tensor, Tensor]:
-    """Returns and advantages (B, T, M) from reward (B, T) and values (B, T+1, M) in its units; 0 on padding."""
+    """Returns and advantages (B, T, M) from reward (B, T), 0 on padding, and values (B, T+1, M) in its units."""
     real, discount = batch.mask.unsqueeze(-1), discounts(batch, gamma).unsqueeze(-1)
     value = values[:, :-1].masked_fill(~real, 0.0)
     next_value = values[:, 1:].masked_fill(discount == 0, 0.0)
-    reward, last = reward.masked_fill(~batch.mask, 0.0).unsqueeze(-1), last_steps(batch).unsqueeze(-1)
-    advantage = gae(reward, discount, value, next_value, last, lambda_)
+    advantage = gae(reward.unsqueeze(-1), discount, value, next_value, last_steps(batch).unsqueeze(-1), lambda_)
     return advantage + value, advantage
 
 

@@ -12,7 +12,7 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, Slots, input_blocks
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.q_options import QOptions
-from ibal_lightning.backbones.reward_norm import RewardNorm
+from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
 from ibal_lightning.functional.masking import greedy, legal, masked_mean, random_legal
 from ibal_lightning.functional.options import adds_options, check_range
 from ibal_lightning.functional.td import discounts, lambda_returns, last_steps, n_step_returns
@@ -102,8 +102,7 @@ class QLearner(Backbone):
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         nexts = (q_next[:, 1:], batch.state[:, 1:], chosen[:, 1:], q_max[:, 1:])
         next_value = mix(self.target_mixer, discount > 0, *nexts)
-        reward = self.reward_norm(batch.reward, batch.mask) if self.reward_norm else batch.reward
-        reward = reward.masked_fill(~batch.mask, 0.0)
+        reward = learnt_rewards(batch, self.reward_norm)
         if options.n_step > 1:
             return n_step_returns(reward, discount, next_value, last, options.n_step)
         return lambda_returns(reward, discount, next_value, last, options.td_lambda)

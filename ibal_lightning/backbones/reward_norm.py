@@ -1,9 +1,11 @@
-"""Rewards with mean 0 and deviation 1 (EPyMARL's ``standardise_rewards``)."""
+"""The rewards that learners read, with mean 0 and deviation 1 where asked for (EPyMARL's ``standardise_rewards``)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from ibal_lightning.types import EpisodeBatch
 
 
 class RewardNorm(nn.Module):
@@ -35,3 +37,9 @@ class RewardNorm(nn.Module):
         self.mean.add_(shift * share)
         self.count.add_(count)
         return (reward - self.mean) / self.variance.clamp(min=1e-8).sqrt()
+
+
+def learnt_rewards(batch: EpisodeBatch, norm: RewardNorm | None) -> Tensor:
+    """(B, T) rewards of the real steps, standardised by ``norm`` where there is one; 0 on padding."""
+    reward = batch.reward if norm is None else norm(batch.reward, batch.mask)
+    return reward.masked_fill(~batch.mask, 0.0)

@@ -54,22 +54,14 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
         raise ValueError(f"{name} must be {limits}, got {value}")
 
 
-def check_ranges(options: object, names: Sequence[str], low: float, high: float = float("inf")) -> None:
+def check_ranges(
+    options: object, names: Sequence[str], low: float, high: float = float("inf"), *, prefix: str = ""
+) -> None:
     """Raise ``ValueError`` naming the first of the attributes ``names`` that is set and outside [low, high]."""
     for name in names:
         value = getattr(options, name)
         if value is not None:
-            check_range(name, value, low, high)
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse an attack's count below 1.
-
-    Raises:
-        ValueError: names the option.
-    """
-    for name, value in counts.items():
-        check_range(f"attack.{name}", value, 1)
+            check_range(f"{prefix}{name}", value, low, high)
 
 
 def usable_device(name: str, value: str) -> torch.device:

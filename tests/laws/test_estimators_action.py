@@ -7,6 +7,7 @@ import torch
 from channels import fit, transitions, world_spec
 from torch import Tensor
 
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.rewrite import ActionRewrite
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
 from ibal_lightning.estimators.reconstruction import Reconstruction
@@ -72,7 +73,7 @@ def test_group_information_equals_the_table(pattern: Reconstruction) -> None:
 
 @pytest.mark.parametrize("score", ["pmi", "kl", "klx"])
 def test_rewrite_equals_brute_force(pattern: Reconstruction, score: str) -> None:
-    rewrite = ActionRewrite(world_spec(together(2, torch.Generator())), score, 1)
+    rewrite = ActionRewrite(world_spec(together(2, torch.Generator())), score, 1, IbalOptions())
     rewrite.model = pattern
     conditional = TABLE / TABLE.sum(1, keepdim=True)
     against = TABLE.sum(0) if score == "kl" else conditional.mean(0)
@@ -92,9 +93,8 @@ def test_rewrite_equals_brute_force(pattern: Reconstruction, score: str) -> None
 
 def test_rewrite_keeps_to_supported_and_legal_actions(pattern: Reconstruction) -> None:
     rare = TABLE.sum(1) < TABLE.sum(1).median()
-    rewrite = ActionRewrite(
-        world_spec(together(2, torch.Generator())), "pmi", 1, support_floor=float(TABLE.sum(1).median())
-    )
+    floor = IbalOptions(support_floor=float(TABLE.sum(1).median()))
+    rewrite = ActionRewrite(world_spec(together(2, torch.Generator())), "pmi", 1, floor)
     rewrite.model = pattern
     rows = together(200, torch.Generator().manual_seed(4))
     taken = rewrite.choose(rows.now, GROUP.expand(200, -1), rows.avail_actions)

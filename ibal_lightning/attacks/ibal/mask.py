@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.estimators.health import Health
 from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
@@ -78,53 +79,33 @@ class ObservationMask(nn.Module):
 
     Args:
         threat: gives L, the dims per agent and step, and what a hidden dim reads.
-        reference: distribution behind the scores.
-        score_mode: "step" or "table".
-        transform: "raw" CLUB, whose sum is exactly that of the whole opposing group in the joint additive model, or
-            "halflog" of each source's, at twice the cost; equally strong (IBAL_STUDY 2).
-        score_eps: dims at or below this score stay visible.
-        score_every: steps between two looks at the scores; the choice of dims stands in between.
-        hidden, rank: size of the observation model.
-        head: its form: "gaussian", or "hurdle" with flags and zeros as events of their own.
-        lowest: the control: pick the L dims of lowest score above ``score_eps`` instead of the highest.
-        maskable: "all" dims, or "ally_features", those that describe another agent by the observation's names.
+        options: of IBAL. The sum of "raw" scores is exactly that of the whole opposing group in the joint additive
+            model; "halflog" scores are equally strong (IBAL_STUDY 2). ``mask_rule="bottom"`` picks the L dims of lowest
+            score above ``score_eps``, any other rule the highest. "ally_features" goes by the observation's names.
 
     Raises:
         ValueError: an unknown word, or names that tell of no agent.
     """
 
-    def __init__(
-        self,
-        spec: EnvSpec,
-        threat: Threat,
-        reference: Reference,
-        score_mode: str,
-        transform: str,
-        score_eps: float = 1e-6,
-        score_every: int = 4,
-        hidden: int = 64,
-        rank: int = 6,
-        head: str = "gaussian",
-        lowest: bool = False,
-        maskable: str = "all",
-    ) -> None:
+    def __init__(self, spec: EnvSpec, threat: Threat, options: IbalOptions) -> None:
         super().__init__()
-        check_choice("attack.maskable", maskable, ("all", "ally_features"))
-        check_choice("attack.observation_head", head, list(HEADS))
-        check_choice("attack.score_mode", score_mode, ("step", "table"))
-        check_choice("attack.score_transform", transform, ("halflog", "raw"))
-        check_range("attack.score_eps", score_eps, 0)
-        check_range("attack.score_every", score_every, 1)
+        self.reference = Reference(options.p_ref, options.eps_ref, options.t_ref)
+        check_choice("attack.maskable", options.maskable, ("all", "ally_features"))
+        check_choice("attack.observation_head", options.observation_head, list(HEADS))
+        check_choice("attack.score_mode", options.score_mode, ("step", "table"))
+        check_choice("attack.score_transform", options.score_transform, ("halflog", "raw"))
+        check_range("attack.score_eps", options.score_eps, 0)
+        check_range("attack.score_every", options.score_every, 1)
         self.limit, self.shape = spec.episode_limit, (spec.n_agents, spec.obs_dim)
-        self.dims, self.lowest = threat.max_dims(spec), lowest
-        self.reference, self.score_mode = reference, score_mode
-        self.transform, self.score_eps, self.score_every = transform, score_eps, score_every
-        self.model = HEADS[head](spec, hidden=hidden, rank=rank)
+        self.dims, self.lowest = threat.max_dims(spec), options.mask_rule == "bottom"
+        self.score_mode, self.transform = options.score_mode, options.score_transform
+        self.score_eps, self.score_every = options.score_eps, options.score_every
+        self.model = HEADS[options.observation_head](spec, hidden=options.hidden, rank=options.rank)
         self.table: Tensor
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.health = Health(spec)
         self.maskable: Tensor
-        self.register_buffer("maskable", maskable_dims(self.health.about, maskable), persistent=False)
+        self.register_buffer("maskable", maskable_dims(self.health.about, options.maskable), persistent=False)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:

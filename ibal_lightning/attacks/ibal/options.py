@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ibal_lightning.functional.options import check_counts
+from ibal_lightning.functional.options import check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,4 +83,4 @@ class IbalOptions:
     warmup_updates: int = 1000
 
     def __post_init__(self) -> None:
-        check_counts(rows=self.rows, hidden=self.hidden, rank=self.rank)
+        check_ranges(self, ("rows", "hidden", "rank"), 1, prefix="attack.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.search import LIMIT, SEARCHES, coordinate_descent, enumerate_joint, joint_actions
 from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, WhatIf
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
@@ -35,44 +36,35 @@ class ActionRewrite(nn.Module):
             G2's present actions from its mean over G1's legal actions. "kl": the same from the prediction that sees
             nobody. "pmi": how likely it makes G2's actual choice.
         max_size: largest G1 (K).
-        exclude_intended: never choose the intended action where there is another; None = for "klx" and "kl", whose
-            minimum is usually the intended action itself.
-        support_floor: leave out actions that the policy itself would choose less often than this ("klx", "kl", "pmi").
-        search: "independent" scores each member with the other actions held; "coordinate" goes on from there, two
-            sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
+        options: of IBAL.
+            ``exclude_intended``: never choose the intended action where there is another; None = for "klx" and "kl",
+            whose minimum is usually the intended action itself.
+            ``support_floor``: leave out actions that the policy itself would choose less often than this ("klx", "kl",
+            "pmi").
+            ``search``: "independent" scores each member with the other actions held; "coordinate" goes on from there,
+            two sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
             of them falls back to "coordinate", saying so once.
-        context: what the models of "klx", "kl" and "pmi" condition on, see ``Reconstruction``.
-        hidden, rank: size of the lagged model.
+            ``action_context``: see ``Reconstruction``. ``hidden`` and ``rank`` size the lagged model.
 
     Raises:
         ValueError: an unknown search or context, or a floor that is no probability.
     """
 
-    def __init__(
-        self,
-        spec: EnvSpec,
-        score: str,
-        max_size: int,
-        exclude_intended: bool | None = None,
-        support_floor: float = 0.0,
-        search: str = "independent",
-        context: str = "coarse",
-        hidden: int = 64,
-        rank: int = 6,
-    ) -> None:
+    def __init__(self, spec: EnvSpec, score: str, max_size: int, options: IbalOptions) -> None:
         super().__init__()
-        check_range("attack.support_floor", support_floor, 0, 1)
-        check_choice("attack.search", search, SEARCHES)
-        check_choice("attack.action_context", context, CONTEXTS)
-        self.score, self.support_floor, self.search = score, support_floor, search
-        self.exclude_intended = score in ("klx", "kl") if exclude_intended is None else exclude_intended
+        check_range("attack.support_floor", options.support_floor, 0, 1)
+        check_choice("attack.search", options.search, SEARCHES)
+        check_choice("attack.action_context", options.action_context, CONTEXTS)
+        self.score, self.support_floor, self.search = score, options.support_floor, options.search
+        excluded = options.exclude_intended
+        self.exclude_intended = score in ("klx", "kl") if excluded is None else excluded
         self.said = False  # that there are too many joint actions
         self.gain = RunningMean()  # nats of transitions that the model has not learnt from
         self.model: LaggedInfluence | Reconstruction
         if score == "lagged":
-            self.model = LaggedInfluence(spec, hidden=hidden, rank=rank)
+            self.model = LaggedInfluence(spec, hidden=options.hidden, rank=options.rank)
         else:
-            self.model = Reconstruction(spec, max_visible=max_size, context=context)
+            self.model = Reconstruction(spec, max_visible=max_size, context=options.action_context)
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of the model's inputs."""
