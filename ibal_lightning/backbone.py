@@ -71,4 +71,5 @@ class Backbone(nn.Module):
         return 0.0
 
     max_grad_norm: float = 10.0
+    may_be_absent: ClassVar[tuple[str, ...]] = ()  # prefixes of what keeps its start where weights lack it
     last_action_source: str = "intended"  # what the agents are fed as their last action: "intended" or "executed"

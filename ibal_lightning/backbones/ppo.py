@@ -12,6 +12,7 @@ from torch import Tensor
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, input_blocks, last_actions
 from ibal_lightning.backbones.chunks import chunked, shuffled
+from ibal_lightning.backbones.context import group_context, privileged_state
 from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.backbones.ppo_terms import (
@@ -39,6 +40,7 @@ class Ppo(Backbone):
     """
 
     on_policy: ClassVar[bool] = True
+    may_be_absent: ClassVar[tuple[str, ...]] = ("context.",)
     critic_class: ClassVar[type[CentralCritic] | type[LocalCritic]]
 
     @adds_options(PpoOptions)
@@ -63,6 +65,7 @@ class Ppo(Backbone):
             output_gain=chosen.output_gain,
         )
         self.critic = self.critic_class(spec, chosen)
+        self.context = group_context(spec, chosen.mixer_context)
 
     def initial_hidden(self, num_envs: int) -> Tensor:
         """(B, N, H) of zeros."""
@@ -84,10 +87,11 @@ class Ppo(Backbone):
         return sample_legal(scores, avail_actions, generator) if explore else greedy(scores, avail_actions)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam with one learning rate for the actor and one for the critic."""
+        """Adam with one learning rate for the actor and one for the critic and its context."""
+        context = self.context.parameters() if self.context is not None else ()
         groups = [
             {"params": list(self.actor.parameters()), "lr": self.options.lr},
-            {"params": list(self.critic.parameters()), "lr": self.options.critic_lr},
+            {"params": [*self.critic.parameters(), *context], "lr": self.options.critic_lr},
         ]
         return torch.optim.Adam(groups, eps=self.options.optim_eps)
 
@@ -122,7 +126,7 @@ class Ppo(Backbone):
         """
         last = last_actions(batch, self.last_action_source)
         logits, actor_hidden = self.unroll(batch.obs_seen, last)
-        values, critic_hidden = self.critic(batch.obs_seen, batch.state, last, None)
+        values, critic_hidden = self.critic(batch.obs_seen, privileged_state(batch, self.context), last, None)
         real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
         norm, options = self.value_norm, self.options
         reward = learnt_rewards(batch, self.reward_norm)
@@ -157,10 +161,11 @@ class Ppo(Backbone):
         if "log_prob" not in extras:
             raise ValueError("a PPO loss needs the extras of minibatches(): pass what minibatches() yields")
         obs, last, options = batch.obs_seen[:, :-1], extras["last_actions"], self.options
+        state = privileged_state(batch, self.context)
         logits, hidden = self.unroll(obs, last, extras["actor_hidden"].squeeze(1))
         log_pi, mask = log_policy(logits, safe_avail(batch)), self.policy_mask(batch)
         policy, logs = policy_loss(batch, log_pi, mask, clip=options.clip, entropy_coef=options.entropy_coef)
-        values, _ = self.critic(obs, batch.state[:, :-1], last, extras["critic_hidden"].squeeze(1))
+        values, _ = self.critic(obs, state[:, :-1], last, extras["critic_hidden"].squeeze(1))
         clip = options.clip if options.value_clip else float("inf")
         errors = clipped_value_loss(values, extras["value"], extras["target"], clip=clip, delta=options.huber_delta)
         value = masked_mean(errors, value_mask(batch, values, active=options.value_active_masks))
@@ -176,6 +181,16 @@ class Mappo(Ppo):
 
 
 class Ippo(Ppo):
-    """IPPO: every agent has its own value V(tau^i) of what it reads."""
+    """IPPO: every agent has its own value V(tau^i) of what it reads.
+
+    Raises:
+        ValueError: an option is out of range, or ``mixer_context`` is asked for: these critics read no state.
+    """
 
     critic_class = LocalCritic
+
+    @adds_options(PpoOptions)
+    def __init__(self, spec: EnvSpec, **options: Any) -> None:
+        super().__init__(spec, **options)
+        if self.context is not None:
+            raise ValueError("mixer_context=group needs a critic that reads the state: mappo, not ippo")

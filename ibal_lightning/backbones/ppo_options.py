@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ibal_lightning.backbones.context import CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
@@ -18,6 +19,7 @@ class PpoOptions:
         last_action: feed the action of the step before.
         last_action_source: which one: "intended", or "executed", which tells an agent that it was overridden.
         agent_id: feed the agent's index.
+        mixer_context: "group" tells the central critic who is in G1; "none" does not. ("mixer" as for the Q-learners.)
         gamma: discount per env step.
         gae_lambda: lambda of the advantages.
         epochs: passes over each batch.
@@ -52,6 +54,7 @@ class PpoOptions:
     last_action: bool = False
     last_action_source: str = "intended"
     agent_id: bool = True
+    mixer_context: str = "none"
     gamma: float = 0.99
     gae_lambda: float = 0.95
     epochs: int = 10
@@ -75,6 +78,7 @@ class PpoOptions:
 
     def __post_init__(self) -> None:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
+        check_choice("mixer_context", self.mixer_context, CONTEXTS)
         check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
         check_ranges(self, ("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, Slots, input_blocks
+from ibal_lightning.backbones.context import group_context, privileged_state
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.q_options import QOptions
 from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
@@ -27,6 +28,7 @@ class QLearner(Backbone):
     """
 
     on_policy: ClassVar[bool] = False
+    may_be_absent: ClassVar[tuple[str, ...]] = ("context.", "target_context.")
 
     @adds_options(QOptions)
     def __init__(self, spec: EnvSpec, mixer: nn.Module, **options: Any) -> None:
@@ -41,6 +43,10 @@ class QLearner(Backbone):
         self.mixer = mixer
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
+        self.context = group_context(spec, chosen.mixer_context)
+        self.target_context = copy.deepcopy(self.context)
+        if self.target_context is not None:
+            self.target_context.requires_grad_(False)
         if chosen.compile_mixer:
             for module in (self.mixer, self.target_mixer):
                 module.compile(dynamic=True)
@@ -79,7 +85,8 @@ class QLearner(Backbone):
         q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
         actions = batch.actions.clamp(min=0)
         q_taken = utilities[:, :-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        q_tot = mix(self.mixer, batch.mask, q_taken, batch.state[:, :-1], actions, q_max[:, :-1])
+        state = privileged_state(batch, self.context)
+        q_tot = mix(self.mixer, batch.mask, q_taken, state[:, :-1], actions, q_max[:, :-1])
         targets = self.targets(batch, slots, best)
         error = masked_mean((q_tot - targets).square(), batch.mask)
         q_seen = q_tot.detach()
@@ -100,7 +107,8 @@ class QLearner(Backbone):
         q_max, target_best = legal(utilities, reachable(batch, options.gamma)).max(-1)
         chosen = best if options.double_q else target_best
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-        nexts = (q_next[:, 1:], batch.state[:, 1:], chosen[:, 1:], q_max[:, 1:])
+        state = privileged_state(batch, self.target_context)
+        nexts = (q_next[:, 1:], state[:, 1:], chosen[:, 1:], q_max[:, 1:])
         next_value = mix(self.target_mixer, discount > 0, *nexts)
         reward = learnt_rewards(batch, self.reward_norm)
         if options.n_step > 1:
@@ -108,8 +116,8 @@ class QLearner(Backbone):
         return lambda_returns(reward, discount, next_value, last, options.td_lambda)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam or RMSprop over agent and mixer."""
-        online = [*self.agent.parameters(), *self.mixer.parameters()]
+        """Adam or RMSprop over agent, mixer and context."""
+        online = [parameter for _, module in self._followed() for parameter in module.parameters()]
         options = self.options
         if options.optimizer == "adam":
             return torch.optim.Adam(online, lr=options.lr, eps=options.optim_eps or 1e-8)
@@ -121,9 +129,16 @@ class QLearner(Backbone):
         if updates % self.options.target_interval:
             return
         tau = self.options.target_tau if updates else 1.0
-        for slow, online in ((self.target_agent, self.agent), (self.target_mixer, self.mixer)):
+        for slow, online in self._followed():
             for target, source in zip(slow.parameters(), online.parameters(), strict=True):
                 target.lerp_(source, tau) if tau < 1 else target.copy_(source)
+
+    def _followed(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Each target network and the online one that it follows."""
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.target_agent, self.agent), (self.target_mixer, self.mixer)]
+        if self.context is not None and self.target_context is not None:
+            pairs.append((self.target_context, self.context))
+        return pairs
 
 
 def reachable(batch: EpisodeBatch, gamma: float) -> Tensor:
@@ -141,11 +156,17 @@ def mix(mixer: nn.Module, mask: Tensor, q_taken: Tensor, state: Tensor, actions:
 
 
 class Vdn(QLearner):
-    """Value decomposition networks (Sunehag et al. 2018): Q_tot is the sum of the utilities."""
+    """Value decomposition networks (Sunehag et al. 2018): Q_tot is the sum of the utilities.
+
+    Raises:
+        ValueError: an option is out of range, or ``mixer_context`` is asked for: a sum reads no state.
+    """
 
     @adds_options(QOptions)
     def __init__(self, spec: EnvSpec, **options: Any) -> None:
         super().__init__(spec, VdnMixer(), **options)
+        if self.context is not None:
+            raise ValueError("mixer_context=group needs a mixer that reads the state: qmix or qplex; vdn adds up")
 
 
 class Qmix(QLearner):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ibal_lightning.backbones.context import CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
@@ -22,6 +23,7 @@ class QOptions:
         last_action_source: which one: "intended" (WALL), or "executed" (ROMANCE), which tells an agent that it was
             overridden.
         agent_id: feed the agent's index.
+        mixer_context: "group" tells the mixer who is in G1, in training only; "none" does not.
         gamma: discount per env step.
         double_q: choose the target's action with the online network.
         td_lambda: Peng's lambda; 0 for one-step targets.
@@ -50,6 +52,7 @@ class QOptions:
     last_action: bool = True
     last_action_source: str = "intended"
     agent_id: bool = True
+    mixer_context: str = "none"
     gamma: float = 0.99
     double_q: bool = True
     td_lambda: float = 0.8
@@ -69,6 +72,7 @@ class QOptions:
 
     def __post_init__(self) -> None:
         check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
+        check_choice("mixer_context", self.mixer_context, CONTEXTS)
         check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
         check_ranges(self, ("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
         check_ranges(self, ("n_step", "target_interval", "hidden_dim"), 1)

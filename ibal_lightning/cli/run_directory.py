@@ -113,6 +113,8 @@ def load_part(
     own = module.state_dict()
     if spare:
         saved = {name: value for name, value in saved.items() if name in own}
+    optional = getattr(module, "may_be_absent", ())
+    saved = {name: value for name, value in own.items() if name.startswith(optional)} | saved
     wrong = _differences(own, saved)
     if wrong:
         raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join(wrong[:8]))

@@ -135,9 +135,21 @@ def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Map
     if trained_in != fingerprint:
         logger.warning("The policy was trained in another environment: %s, not %s", trained_in, fingerprint)
     checkpoint = source.checkpoint()
-    load_part(backbone, checkpoint, "backbone", source.path)
+    try:
+        load_part(backbone, checkpoint, "backbone", source.path)
+    except ValueError as error:
+        raise ValueError(f"{error}\n{_other_options(config.backbone, source)}") from error
     backbone.after_update(0)
     return optimizer_state(checkpoint)
+
+
+def _other_options(backbone: DictConfig, source: RunDirectory) -> str:
+    """How the options of a backbone differ from those that a run was trained with."""
+    theirs = source.config().backbone
+    lines = [
+        f"  backbone.{k}={theirs[k]} there, {v} here" for k, v in backbone.items() if k in theirs and theirs[k] != v
+    ]
+    return "\n".join(["its options that differ:", *lines]) if lines else "all its options are the same"
 
 
 def _fit(

@@ -136,6 +136,7 @@ def test_moments_are_taken_over_where_the_optimizer_is_the_same(
     [
         (["experiment=finetune"], "training.init_from=<run directory>: there is no such directory"),
         (["training.init_from=run", "backbone.hidden_dim=8"], "agent.fc1.weight: (64, 21) in the file, (8, 21) here"),
+        (["training.init_from=run", "backbone.hidden_dim=8"], "backbone.hidden_dim: 64 there, 8 here"),
         (["training.init_from=run", "backbone=vdn"], "mixer.hyper_w_1.0.weight: unknown to this module"),
     ],
 )

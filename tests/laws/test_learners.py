@@ -22,6 +22,7 @@ from ibal_lightning.functional.masking import legal
 from ibal_lightning.types import EpisodeBatch
 
 Q_LEARNERS = (Vdn, Qmix, Qplex)
+READ_STATE = (Qmix, Qplex, Mappo)
 ALL = (*Q_LEARNERS, Mappo, Ippo)
 OTHER_OPTIONS = {"use_rnn": False, "standardise_rewards": True}
 
@@ -292,6 +293,43 @@ def test_value_norm_measures_and_inverts() -> None:
     torch.testing.assert_close(norm.denormalize(scaled), returns, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("cls", READ_STATE)
+def test_a_group_context_starts_at_the_values_without_it(cls: type[Backbone]) -> None:
+    plain, told, batch = build(cls), build(cls, mixer_context="group"), random_batch(make_spec(), 6)
+    absent = {name: value for name, value in told.state_dict().items() if name.startswith(told.may_be_absent)}
+    told.load_state_dict({**{name: torch.zeros_like(value) for name, value in absent.items()}, **plain.state_dict()})
+    first, second = (next(iter(x.minibatches(batch, torch.Generator().manual_seed(0)))) for x in (plain, told))
+    assert absent
+    assert torch.equal(plain.loss(first).loss, told.loss(second).loss)
+
+
+@pytest.mark.parametrize(("context", "least", "most"), [("none", 0.15, 1.1), ("group", 0.0, 0.05)])
+@pytest.mark.parametrize("cls", READ_STATE)
+def test_only_a_group_context_tells_attacked_games_apart(
+    cls: type[Backbone], context: str, least: float, most: float
+) -> None:
+    """Two games that differ in who is attacked and in what they pay, and in nothing that agents read."""
+    one = random_batch(make_spec(), 1)
+    both = one.map(lambda x: torch.cat([x, x]))
+    group = torch.tensor([[1, 2, 2], [0, 0, 0]], dtype=torch.int8)
+    last = torch.zeros_like(both.reward)
+    last[:, int(one.length) - 1] = torch.tensor([-1.0, 1.0])
+    ends = {"terminated": last != 0, "truncated": last > 1}
+    both = dataclasses.replace(both, group=group, reward=last, **ends)
+    settings = {"epochs": 1, "critic_lr": 3e-3} if cls is Mappo else {"td_lambda": 1.0}
+    backbone = build(cls, mixer_context=context, gamma=1.0, lr=3e-3, **settings)
+    optimizer = backbone.optimizer()
+    for update in range(150):
+        for part in backbone.minibatches(both, torch.Generator().manual_seed(update)):
+            out = backbone.loss(part)
+            optimizer.zero_grad()
+            out.loss.backward()
+            optimizer.step()
+        backbone.after_update(update + 1)
+    error = out.logs["value_loss"] if cls is Mappo else out.logs["loss"]
+    assert least < float(error) < most
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", [Qmix, Qplex])
 def test_a_compiled_mixer_learns_the_same(cls: type[Backbone]) -> None:
@@ -329,6 +367,9 @@ def test_last_targets_are_the_standardised_rewards() -> None:
 @pytest.mark.parametrize(
     ("cls", "options", "words"),
     [
+        (Vdn, {"mixer_context": "group"}, ["mixer_context=group", "qmix or qplex"]),
+        (Ippo, {"mixer_context": "group"}, ["mixer_context=group", "mappo"]),
+        (Mappo, {"mixer_context": "groups"}, ["mixer_context", "none, group"]),
         (Vdn, {"n_step": 3}, ["n_step=3", "td_lambda=0.8"]),
         (Qmix, {"optimizer": "adm"}, ["optimizer", "adam, rmsprop", "did you mean 'adam'"]),
         (Qmix, {"td_lambda": 1.5}, ["td_lambda", "between 0 and 1", "1.5"]),
