@@ -146,8 +146,11 @@ def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Map
 def _other_options(backbone: DictConfig, source: RunDirectory) -> str:
     """How the options of a backbone differ from those that a run was trained with."""
     theirs = source.config().backbone
+    shared = [str(name) for name in backbone if name in theirs]
     lines = [
-        f"  backbone.{k}={theirs[k]} there, {v} here" for k, v in backbone.items() if k in theirs and theirs[k] != v
+        f"  backbone.{name}: {theirs[name]} there, {backbone[name]} here"
+        for name in shared
+        if theirs[name] != backbone[name]
     ]
     return "\n".join(["its options that differ:", *lines]) if lines else "all its options are the same"
 
