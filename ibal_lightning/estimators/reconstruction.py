@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibal_lightning.estimators.moments import RunningMoments
+from ibal_lightning.estimators.network import joined
+from ibal_lightning.estimators.state_view import state_view
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.masking import legal, masked_mean
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import random_subset
 from ibal_lightning.types import EnvSpec
-
-CONTEXTS = ("coarse", "state")
 
 
 class Reconstruction(nn.Module):
@@ -26,31 +25,32 @@ class Reconstruction(nn.Module):
     Args:
         max_visible: largest visible set to train on (K).
         hidden: width of the network.
-        context: z: "coarse", or "state", the state too: what is left then is what observations do not share.
+        context: z: "coarse"; "vib", with a code of at most ``z_rate`` nats about the state; or "state", all of it: what
+            is left then is what observations do not share.
+        z_rate: nats of "vib".
     """
 
-    def __init__(self, spec: EnvSpec, *, max_visible: int, hidden: int = 64, context: str = "coarse") -> None:
+    def __init__(
+        self, spec: EnvSpec, *, max_visible: int, hidden: int = 64, context: str = "coarse", z_rate: float = 1.0
+    ) -> None:
         super().__init__()
         self.max_visible = max_visible
-        self.state_moments = RunningMoments(spec.state_dim) if context == "state" else None
+        self.view = state_view(context, spec.state_dim, z_rate)
         self.shape = (spec.n_agents, spec.n_actions)
         self.token = nn.Parameter(0.1 * torch.randn(spec.n_agents, spec.n_actions, hidden))
-        self.context = nn.Linear(spec.n_agents + 1 + (spec.state_dim if context == "state" else 0), hidden)
+        self.context = nn.Linear(spec.n_agents + 1 + (self.view.width if self.view is not None else 0), hidden)
         self.head = nn.Sequential(
             nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, spec.n_agents * spec.n_actions)
         )
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of states, where they are read."""
-        if self.state_moments is not None:
-            self.state_moments.update(now.state)
+        if self.view is not None:
+            self.view.moments.update(now.state)
 
     def situation(self, now: Context) -> Tensor:
         """(M, Z) the context z of M moments."""
-        z = [now.alive.to(now.time.dtype), now.time[:, None]]
-        if self.state_moments is not None:
-            z.append(self.state_moments.normalise(now.state))
-        return torch.cat(z, -1)
+        return self._with(now, self.view(now.state) if self.view is not None else None)
 
     def encode(self, actions: Tensor, seen: Tensor) -> Tensor:
         """(M, H) code of the visible actions: those of the ``seen`` (M, N) bool among actions (M, N) i64."""
@@ -79,19 +79,27 @@ class Reconstruction(nn.Module):
         sizes = torch.randint(1, self.max_visible + 1, (len(rows.intended),), generator=generator)
         sizes[: len(sizes) // 2] = 0
         seen = random_subset(sizes, self.shape[0], generator).to(rows.intended.device)
-        some = self._cross_entropy(rows, seen)
+        code, penalty = (None, 0.0) if self.view is None else self.view.learn(rows.now.state, generator)
+        situation = self._with(rows.now, code)
+        some = self._cross_entropy(rows, seen, situation)
         with torch.no_grad():
-            none = self._cross_entropy(rows, torch.zeros_like(seen))
+            none = self._cross_entropy(rows, torch.zeros_like(seen), situation)
         hidden = rows.now.alive & ~seen
-        return masked_mean(some, hidden), masked_mean((none - some).detach(), hidden & seen.any(-1, keepdim=True))
+        return masked_mean(some, hidden) + penalty, masked_mean(
+            (none - some).detach(), hidden & seen.any(-1, keepdim=True)
+        )
 
     @torch.no_grad()
     def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
         """() nats per hidden agent that the visible actions tell about its own."""
         return self.loss(rows, draw)[1]
 
-    def _cross_entropy(self, rows: Transitions, seen: Tensor) -> Tensor:
-        """(M, N) -log r(a^j | actions of the seen (M, N))."""
+    def _with(self, now: Context, code: Tensor | None) -> Tensor:
+        """(M, Z) who is alive, the time, and what is read of the state."""
+        return joined(now.alive.to(now.time.dtype), now.time[:, None], code)
+
+    def _cross_entropy(self, rows: Transitions, seen: Tensor, situation: Tensor) -> Tensor:
+        """(M, N) -log r(a^j | actions of the seen (M, N), situation (M, Z))."""
         code = self.encode(rows.intended, seen & rows.now.alive)
-        log_r = self(code, self.situation(rows.now), rows.avail_actions)
+        log_r = self(code, situation, rows.avail_actions)
         return -log_r.gather(-1, rows.intended[..., None])[..., 0]

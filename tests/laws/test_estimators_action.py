@@ -11,6 +11,7 @@ from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.rewrite import ActionRewrite
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
 from ibal_lightning.estimators.reconstruction import Reconstruction
+from ibal_lightning.estimators.state_view import StateCode
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.mutual_information import uniform_legal
 
@@ -168,3 +169,24 @@ def test_the_reconstruction_vanishes_given_the_full_context() -> None:
         gains.append(float(model.explained(world(50_000, torch.Generator().manual_seed(2)))))
     assert max(abs(gains[0]), abs(gains[2])) < 0.01
     assert gains[1] > 0.05
+
+
+def bottleneck(rate: float) -> tuple[float, float]:
+    """Nats that the others' actions still tell, and nats that the code holds, at the given rate."""
+    torch.manual_seed(0)
+    world = blind_to_cue
+    model = Reconstruction(world_spec(world(2, torch.Generator())), max_visible=1, context="vib", z_rate=rate)
+    model.update_moments(world(4000, torch.Generator()).now)
+    fit(model, lambda rows, draw: model.loss(rows, draw)[0], world, steps=1000, lr=5e-3)
+    test = world(50_000, torch.Generator().manual_seed(2))
+    assert isinstance(model.view, StateCode)
+    return float(model.explained(test)), float(model.view.held(test.now.state))
+
+
+def test_a_bottleneck_lies_between_no_state_and_the_state() -> None:
+    """What the code says of the cue of T6, the other's action no longer tells; and it says no more than it may."""
+    rates = (0.0, 0.5, 2.0)
+    told, held = zip(*(bottleneck(rate) for rate in rates), strict=True)
+    assert told[0] > told[1] + 0.02 > told[2] + 0.04 > 0.04
+    assert told[0] > 0.1  # as without the state
+    assert all(nats <= 1.05 * rate + 0.01 for nats, rate in zip(held, rates, strict=True))

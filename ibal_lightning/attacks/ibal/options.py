@@ -36,7 +36,9 @@ class IbalOptions:
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
             trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
             name of an action such as "stop" or "move west", see ``Scripted``.
-        action_context: what "klx", "kl" and "pmi" condition on: "coarse" (who is alive, the time) or "state" as well.
+        action_context: what "klx", "kl" and "pmi" condition on: "coarse" (who is alive, the time), "vib" (and a code of
+            the state) or "state" (and all of it).
+        z_rate: nats that the code may hold about the state.
         search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
@@ -72,6 +74,7 @@ class IbalOptions:
     t_ref: float = 0.5
     action_score: str = "auto"
     action_context: str = "coarse"
+    z_rate: float = 1.0
     search: str = "independent"
     exclude_intended: bool | None = None
     support_floor: float = 0.0

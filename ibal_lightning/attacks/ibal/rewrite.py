@@ -12,8 +12,9 @@ from ibal_lightning.attacks.ibal.options import IbalOptions
 from ibal_lightning.attacks.ibal.search import LIMIT, SEARCHES, coordinate_descent, enumerate_joint, joint_actions
 from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, WhatIf
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
-from ibal_lightning.estimators.reconstruction import CONTEXTS, Reconstruction
+from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.running_mean import RunningMean
+from ibal_lightning.estimators.state_view import VIEWS
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.types import EnvSpec
@@ -44,7 +45,7 @@ class ActionRewrite(nn.Module):
             ``search``: "independent" scores each member with the other actions held; "coordinate" goes on from there,
             two sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
             of them falls back to "coordinate", saying so once.
-            ``action_context``: see ``Reconstruction``. ``hidden`` and ``rank`` size the lagged model.
+            ``action_context``, ``z_rate``: see ``Reconstruction``. ``hidden`` and ``rank`` size the lagged model.
 
     Raises:
         ValueError: an unknown search or context, or a floor that is no probability.
@@ -54,7 +55,7 @@ class ActionRewrite(nn.Module):
         super().__init__()
         check_range("attack.support_floor", options.support_floor, 0, 1)
         check_choice("attack.search", options.search, SEARCHES)
-        check_choice("attack.action_context", options.action_context, CONTEXTS)
+        check_choice("attack.action_context", options.action_context, VIEWS)
         self.score, self.support_floor, self.search = score, options.support_floor, options.search
         excluded = options.exclude_intended
         self.exclude_intended = score in ("klx", "kl") if excluded is None else excluded
@@ -64,7 +65,9 @@ class ActionRewrite(nn.Module):
         if score == "lagged":
             self.model = LaggedInfluence(spec, hidden=options.hidden, rank=options.rank)
         else:
-            self.model = Reconstruction(spec, max_visible=max_size, context=options.action_context)
+            self.model = Reconstruction(
+                spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
+            )
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of the model's inputs."""
