@@ -62,7 +62,9 @@ def shuffled(chunks: EpisodeBatch, games: Tensor, parts: int, generator: torch.G
     """
     names = games.unique()
     if len(names) % parts:
-        raise ValueError(f"minibatches={parts} does not divide the {len(names)} episodes of a batch (num_envs)")
+        raise ValueError(
+            f"backbone.minibatches={parts} does not divide the {len(names)} episodes of a batch (num_envs)"
+        )
     if parts == 1:
         yield chunks
         return

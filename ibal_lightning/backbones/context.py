@@ -26,9 +26,9 @@ class GroupContext(nn.Module):
         return state + ((group == 1).to(state.dtype) @ self.members)[:, None]
 
 
-def group_context(spec: EnvSpec, choice: str) -> GroupContext | None:
-    """The module behind ``mixer_context``; None for "none"."""
-    return GroupContext(spec) if choice == "group" else None
+def group_context(spec: EnvSpec, choice: str, *, follows: bool = False) -> GroupContext | None:
+    """The module behind ``mixer_context``, None for "none"; one that ``follows`` another has no gradients."""
+    return GroupContext(spec).requires_grad_(not follows) if choice == "group" else None
 
 
 def privileged_state(batch: EpisodeBatch, context: GroupContext | None) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibal_lightning.functional.options import check_range
+
 TINY = 1e-10  # keeps QPLEX's weights positive, as published
 
 
@@ -52,12 +54,24 @@ class VdnMixer(nn.Module):
 
 
 class QmixMixer(nn.Module):
-    """Q_tot = |W2(s)|^T elu(|W1(s)|^T q + b1(s)) + V(s), monotone in every Q_i (Rashid et al. 2018)."""
+    """Q_tot = |W2(s)|^T elu(|W1(s)|^T q + b1(s)) + V(s), monotone in every Q_i (Rashid et al. 2018).
+
+    Args:
+        n_agents: N.
+        state_dim: S.
+        mixing_dim: width of the mixing network.
+        hypernet_dim: hidden units of the hypernetworks.
+        hypernet_layers: their layers, 1 or 2; one has no hidden units (PyMARL's name).
+
+    Raises:
+        ValueError: another number of layers.
+    """
 
     def __init__(
         self, n_agents: int, state_dim: int, *, mixing_dim: int = 32, hypernet_dim: int = 64, hypernet_layers: int = 2
     ) -> None:
         super().__init__()
+        check_range("backbone.hypernet_layers", hypernet_layers, 1, 2)
         self.n_agents, self.mixing_dim = n_agents, mixing_dim
         widths = [hypernet_dim] * (hypernet_layers - 1)
         self.hyper_w_1 = tower(state_dim, widths, mixing_dim * n_agents)
@@ -93,6 +107,9 @@ class QplexMixer(nn.Module):
         stop_gradient: keep the gradient of the weighted advantages away from the utilities, as published.
         weighted_head: use w and v; without, Q~_i = Q_i. Their layers stay, as in the published files.
         is_minus_one: weigh A~_i by lambda_i - 1 beside sum_i Q~_i, which is the equation; without, by lambda_i.
+
+    Raises:
+        ValueError: a number of layers or of heads is out of range.
     """
 
     def __init__(
@@ -110,6 +127,8 @@ class QplexMixer(nn.Module):
         is_minus_one: bool = True,
     ) -> None:
         super().__init__()
+        check_range("backbone.adv_hypernet_layers", adv_hypernet_layers, 1, 3)
+        check_range("backbone.num_kernel", num_kernel, 1)
         self.n_actions, self.stop_gradient = n_actions, stop_gradient
         self.weighted_head, self.is_minus_one = weighted_head, is_minus_one
         self.hyper_w_final = tower(state_dim, [hypernet_dim], n_agents)

@@ -49,7 +49,7 @@ class Ppo(Backbone):
         self.options = chosen = PpoOptions(**options)
         limit, length = spec.episode_limit, chosen.chunk_length
         if length is not None and length > limit:
-            raise ValueError(f"chunk_length={length} is longer than an episode (episode_limit={limit})")
+            raise ValueError(f"backbone.chunk_length={length} is longer than an episode (episode_limit={limit})")
         self.chunk_length = length or min(10, limit)
         self.max_grad_norm, self.last_action_source = chosen.max_grad_norm, chosen.last_action_source
         self.value_norm = ValueNorm(chosen.value_norm_decay) if chosen.value_norm else None
@@ -98,7 +98,7 @@ class Ppo(Backbone):
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""
         if episodes % self.options.minibatches:
-            raise ValueError(f"minibatches={self.options.minibatches} does not divide num_envs={episodes}")
+            raise ValueError(f"backbone.minibatches={self.options.minibatches} does not divide num_envs={episodes}")
 
     def minibatches(self, batch: EpisodeBatch, generator: torch.Generator) -> Iterator[EpisodeBatch]:
         """Epochs x minibatches of chunks (C, L) of one batch of fresh episodes.
@@ -193,4 +193,4 @@ class Ippo(Ppo):
     def __init__(self, spec: EnvSpec, **options: Any) -> None:
         super().__init__(spec, **options)
         if self.context is not None:
-            raise ValueError("mixer_context=group needs a critic that reads the state: mappo, not ippo")
+            raise ValueError("backbone.mixer_context=group needs a critic that reads the state: mappo, not ippo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ibal_lightning.backbones.context import CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
@@ -77,10 +78,11 @@ class PpoOptions:
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
-        check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
-        check_choice("mixer_context", self.mixer_context, CONTEXTS)
-        check_ranges(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
-        check_ranges(self, ("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
-        check_ranges(self, ("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
-        check_ranges(self, ("lr", "critic_lr", "max_grad_norm"), 0)
-        check_ranges(self, ("optim_eps",), SMALLEST_EPS)
+        ranges = partial(check_ranges, self, prefix="backbone.")
+        check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
+        check_choice("backbone.mixer_context", self.mixer_context, CONTEXTS)
+        ranges(("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
+        ranges(("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
+        ranges(("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
+        ranges(("lr", "critic_lr", "max_grad_norm"), 0)
+        ranges(("optim_eps",), SMALLEST_EPS)

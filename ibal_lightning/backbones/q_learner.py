@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, Slots, input_blocks
+from ibal_lightning.backbones.compiled import compile_all
 from ibal_lightning.backbones.context import group_context, privileged_state
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.q_options import QOptions
 from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
 from ibal_lightning.functional.masking import greedy, legal, masked_mean, random_legal
-from ibal_lightning.functional.options import adds_options, check_range
+from ibal_lightning.functional.options import adds_options, split_options
 from ibal_lightning.functional.td import discounts, lambda_returns, last_steps, n_step_returns
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
@@ -44,12 +45,9 @@ class QLearner(Backbone):
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
         self.context = group_context(spec, chosen.mixer_context)
-        self.target_context = copy.deepcopy(self.context)
-        if self.target_context is not None:
-            self.target_context.requires_grad_(False)
+        self.target_context = group_context(spec, chosen.mixer_context, follows=True)
         if chosen.compile_mixer:
-            for module in (self.mixer, self.target_mixer):
-                module.compile(dynamic=True)
+            compile_all(self.mixer, self.target_mixer)
 
     def initial_hidden(self, num_envs: int) -> Tensor:
         """(B, N, H) of zeros."""
@@ -166,90 +164,34 @@ class Vdn(QLearner):
     def __init__(self, spec: EnvSpec, **options: Any) -> None:
         super().__init__(spec, VdnMixer(), **options)
         if self.context is not None:
-            raise ValueError("mixer_context=group needs a mixer that reads the state: qmix or qplex; vdn adds up")
+            raise ValueError(
+                "backbone.mixer_context=group needs a mixer that reads the state: qmix or qplex; vdn adds up"
+            )
 
 
 class Qmix(QLearner):
-    """QMIX (Rashid et al. 2018).
-
-    Args:
-        spec: the game.
-        mixing_dim: width of the mixing network.
-        hypernet_dim: hidden units of the hypernetworks.
-        hypernet_layers: their layers, 1 or 2; one has no hidden units (PyMARL's name).
-        **options: see ``QOptions``.
+    """QMIX (Rashid et al. 2018); options of ``QmixMixer`` and ``QOptions``.
 
     Raises:
         ValueError: an option is out of range.
     """
 
     @adds_options(QOptions)
-    def __init__(
-        self,
-        spec: EnvSpec,
-        *,
-        mixing_dim: int = 32,
-        hypernet_dim: int = 64,
-        hypernet_layers: int = 2,
-        **options: Any,
-    ) -> None:
-        check_range("hypernet_layers", hypernet_layers, 1, 2)
-        mixer = QmixMixer(
-            spec.n_agents,
-            spec.state_dim,
-            mixing_dim=mixing_dim,
-            hypernet_dim=hypernet_dim,
-            hypernet_layers=hypernet_layers,
-        )
-        super().__init__(spec, mixer, **options)
+    @adds_options(QmixMixer)
+    def __init__(self, spec: EnvSpec, **options: Any) -> None:
+        mixing, options = split_options(options, QmixMixer)
+        super().__init__(spec, QmixMixer(spec.n_agents, spec.state_dim, **mixing), **options)
 
 
 class Qplex(QLearner):
-    """QPLEX (Wang et al. 2021): represents every joint value that satisfies IGM.
-
-    Args:
-        spec: the game.
-        hypernet_dim: hidden units of the networks of w and v.
-        num_kernel: attention heads behind lambda.
-        adv_hypernet_layers: layers of the networks behind lambda, 1 to 3.
-        adv_hypernet_dim: their hidden units.
-        stop_gradient: keep the gradient of the weighted advantages away from the utilities, as published.
-        weighted_head: scale and shift the utilities by w(s) > 0 and v(s) first, as published.
-        is_minus_one: weigh advantages by lambda - 1, as published; without, they count once more.
-        **options: see ``QOptions``.
+    """QPLEX (Wang et al. 2021): represents every joint value that satisfies IGM; ``QplexMixer`` and ``QOptions``.
 
     Raises:
         ValueError: an option is out of range.
     """
 
     @adds_options(QOptions)
-    def __init__(
-        self,
-        spec: EnvSpec,
-        *,
-        hypernet_dim: int = 64,
-        num_kernel: int = 2,
-        adv_hypernet_layers: int = 1,
-        adv_hypernet_dim: int = 64,
-        stop_gradient: bool = True,
-        weighted_head: bool = True,
-        is_minus_one: bool = True,
-        **options: Any,
-    ) -> None:
-        if not 1 <= adv_hypernet_layers <= 3 or num_kernel < 1:
-            raise ValueError(
-                f"adv_hypernet_layers must be 1 to 3 and num_kernel at least 1, got {adv_hypernet_layers}, {num_kernel}"
-            )
-        mixer = QplexMixer(
-            spec.n_agents,
-            spec.n_actions,
-            spec.state_dim,
-            hypernet_dim=hypernet_dim,
-            num_kernel=num_kernel,
-            adv_hypernet_layers=adv_hypernet_layers,
-            adv_hypernet_dim=adv_hypernet_dim,
-            stop_gradient=stop_gradient,
-            weighted_head=weighted_head,
-            is_minus_one=is_minus_one,
-        )
-        super().__init__(spec, mixer, **options)
+    @adds_options(QplexMixer)
+    def __init__(self, spec: EnvSpec, **options: Any) -> None:
+        mixing, options = split_options(options, QplexMixer)
+        super().__init__(spec, QplexMixer(spec.n_agents, spec.n_actions, spec.state_dim, **mixing), **options)

@@ -7,6 +7,7 @@ QMIX unlearns the smallest LBF task and swings on SMAC (measured in docs/perform
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ibal_lightning.backbones.context import CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
@@ -71,16 +72,17 @@ class QOptions:
     epsilon_anneal: int = 50_000
 
     def __post_init__(self) -> None:
-        check_choice("last_action_source", self.last_action_source, ("intended", "executed"))
-        check_choice("mixer_context", self.mixer_context, CONTEXTS)
-        check_choice("optimizer", self.optimizer, ("adam", "rmsprop"))
-        check_ranges(self, ("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
-        check_ranges(self, ("n_step", "target_interval", "hidden_dim"), 1)
-        check_ranges(self, ("lr", "max_grad_norm", "epsilon_anneal"), 0)
-        check_ranges(self, ("optim_eps",), SMALLEST_EPS)
+        ranges = partial(check_ranges, self, prefix="backbone.")
+        check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
+        check_choice("backbone.mixer_context", self.mixer_context, CONTEXTS)
+        check_choice("backbone.optimizer", self.optimizer, ("adam", "rmsprop"))
+        ranges(("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
+        ranges(("n_step", "target_interval", "hidden_dim"), 1)
+        ranges(("lr", "max_grad_norm", "epsilon_anneal"), 0)
+        ranges(("optim_eps",), SMALLEST_EPS)
         if self.n_step > 1 and self.td_lambda > 0:
             raise ValueError(
-                f"n_step={self.n_step} and td_lambda={self.td_lambda} exclude each other: "
+                f"backbone.n_step={self.n_step} and backbone.td_lambda={self.td_lambda} exclude each other: "
                 "set td_lambda=0 for n-step targets, or n_step=1"
             )
 

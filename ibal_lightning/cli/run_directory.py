@@ -57,6 +57,13 @@ class RunDirectory:
             raise ValueError(f"{self.path / 'config.yaml'} is not a mapping")
         return loaded
 
+    def other_options(self, backbone: DictConfig) -> str:
+        """How the options of a backbone differ from those that the run was trained with."""
+        theirs = self.config().backbone
+        other = [str(name) for name in backbone if name in theirs and theirs[name] != backbone[name]]
+        lines = [f"  backbone.{name}: {theirs[name]} there, {backbone[name]} here" for name in other]
+        return "\n".join(["its options that differ:", *lines]) if lines else "all its options are the same"
+
     def manifest(self) -> Mapping[str, Any]:
         """The manifest of the run."""
         try:

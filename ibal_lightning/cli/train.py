@@ -138,21 +138,9 @@ def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Map
     try:
         load_part(backbone, checkpoint, "backbone", source.path)
     except ValueError as error:
-        raise ValueError(f"{error}\n{_other_options(config.backbone, source)}") from error
+        raise ValueError(f"{error}\n{source.other_options(config.backbone)}") from error
     backbone.after_update(0)
     return optimizer_state(checkpoint)
-
-
-def _other_options(backbone: DictConfig, source: RunDirectory) -> str:
-    """How the options of a backbone differ from those that a run was trained with."""
-    theirs = source.config().backbone
-    shared = [str(name) for name in backbone if name in theirs]
-    lines = [
-        f"  backbone.{name}: {theirs[name]} there, {backbone[name]} here"
-        for name in shared
-        if theirs[name] != backbone[name]
-    ]
-    return "\n".join(["its options that differ:", *lines]) if lines else "all its options are the same"
 
 
 def _fit(

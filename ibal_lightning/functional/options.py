@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -28,6 +29,12 @@ def adds_options(source: type) -> Callable[[Callable[..., None]], Callable[..., 
         return init
 
     return decorate
+
+
+def split_options(options: Mapping[str, Any], source: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that are keywords of ``source``, and the others."""
+    names = {p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    return {k: v for k, v in options.items() if k in names}, {k: v for k, v in options.items() if k not in names}
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -374,7 +374,7 @@ def test_last_targets_are_the_standardised_rewards() -> None:
         (Qmix, {"optimizer": "adm"}, ["optimizer", "adam, rmsprop", "did you mean 'adam'"]),
         (Qmix, {"td_lambda": 1.5}, ["td_lambda", "between 0 and 1", "1.5"]),
         (Qmix, {"hypernet_layers": 3}, ["hypernet_layers", "between 1 and 2", "3"]),
-        (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "1 to 3", "4"]),
+        (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "between 1 and 3", "4"]),
         (Mappo, {"chunk_length": 10}, ["chunk_length=10", "episode_limit=9"]),
         (Mappo, {"optim_eps": 0.0}, ["optim_eps", ">= 1e-12"]),
         (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),

@@ -42,7 +42,7 @@ MISTAKES = [
     ("env=lbf trainer.devices=2", ["trainer.devices=2", "one device"]),
     ("env=lbf backbone=mappo backbone.minibatches=5", ["minibatches=5 does not divide num_envs=32"]),
     ("env=lbf backbone=mappo backbone.chunk_length=999", ["chunk_length=999 is longer than an episode"]),
-    ("env=lbf backbone.n_step=3", ["n_step=3 and td_lambda=0.8 exclude each other"]),
+    ("env=lbf backbone.n_step=3", ["n_step=3 and backbone.td_lambda=0.8 exclude each other"]),
     ("env=lbf training.batch_episodes=9000", ["training.batch_episodes=9000 exceeds the replay of 5000"]),
     ("env=lbf threat.fill=one", ["threat.fill", "'zero'", "'null'"]),
     ("env=lbf threat.dims=9999", ["threat.dims=9999", "9999 dims"]),
