@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
+from ibal_lightning.estimators.transition_model import TransitionModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.types import EnvSpec
 
 
-class LaggedInfluence(nn.Module):
+class LaggedInfluence(TransitionModel):
     """w(a^j_{t+1} | a_t, s_t, o^j_t) with joint additive logits, and the influence of each possible action.
 
     Learns from executed actions now and the policy's choice one step later, so its scores stay above zero for
@@ -33,8 +34,9 @@ class LaggedInfluence(nn.Module):
         """Take in the scale of states and observations."""
         self.joint.trunk.update_moments(now)
 
-    def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
+    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
         """() cross-entropy of model and null, and the detached gain over the null in nats."""
+        del draw
         features = self.joint.trunk(rows.now)
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         target = rows.next_intended[..., None]
@@ -42,11 +44,6 @@ class LaggedInfluence(nn.Module):
         null = -self.null(features.detach()).log_softmax(-1).gather(-1, target)[..., 0]
         counts = rows.acts_next & rows.now.alive
         return masked_mean(model, counts) + masked_mean(null, counts), masked_mean((null - model).detach(), counts)
-
-    @torch.no_grad()
-    def explained(self, rows: Transitions) -> Tensor:
-        """() nats per agent and step that the others' actions tell about its next choice, beyond the null."""
-        return self.loss(rows)[1]
 
     @torch.no_grad()
     def influence(self, now: Context, members: Tensor, audience: Tensor, avail_actions: Tensor) -> Tensor:

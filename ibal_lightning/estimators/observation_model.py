@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
+from ibal_lightning.estimators.transition_model import TransitionModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import entropy, halflog
 from ibal_lightning.types import EnvSpec
@@ -18,7 +19,7 @@ LOG_VARIANCE = (-6.0, 2.0)  # bounds the score of near-deterministic dims
 STEP_NATS = 20.0  # an observation counts for at most so many nats in ``gains``: one surprise can cost thousands
 
 
-class ObservationModel(nn.Module):
+class ObservationModel(TransitionModel):
     """Gaussian model of the next clean observation given all executed actions, and its conditional CLUB scores.
 
     ``o'^i_d ~ N(mu_d(x^i, a^{-i}), s2_d(x^i))`` in standard deviations of each dim, with mu joint additive. Beside it
@@ -50,8 +51,9 @@ class ObservationModel(nn.Module):
         """Take in the scale of states and of living agents' observations."""
         self.joint.trunk.update_moments(now)
 
-    def loss(self, rows: Transitions) -> tuple[Tensor, Tensor]:
+    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
         """() negative log-likelihood of model and null model per dim, and the detached gain over the null in nats."""
+        del draw
         features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
@@ -81,11 +83,6 @@ class ObservationModel(nn.Module):
             return null.new_zeros(len(count)).index_add(0, seen % len(count), nats.clamp(-STEP_NATS, STEP_NATS)) / count
 
         return gain
-
-    @torch.no_grad()
-    def explained(self, rows: Transitions) -> Tensor:
-        """() nats per agent and step that the others' actions tell about the next observation, beyond the null."""
-        return self.loss(rows)[1]
 
     @torch.no_grad()
     def score(self, now: Context, p_ref: Tensor, *, transform: str = "halflog") -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ibal_lightning.estimators.network import joined
 from ibal_lightning.estimators.state_view import state_view
+from ibal_lightning.estimators.transition_model import TransitionModel
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.masking import legal, masked_mean
 from ibal_lightning.functional.random import stream
@@ -15,7 +16,7 @@ from ibal_lightning.functional.subsets import random_subset
 from ibal_lightning.types import EnvSpec
 
 
-class Reconstruction(nn.Module):
+class Reconstruction(TransitionModel):
     """r(a^j | {a^i}_{i in V}, z) for any visible set V: a sum over agents' tokens, then an MLP (DeepSets).
 
     The context z is coarse on purpose (who is alive, the time): given a full history the actions of decentralised
@@ -70,7 +71,7 @@ class Reconstruction(nn.Module):
         logits = legal(logits, avail_actions)
         return logits - logits.logsumexp(-1, keepdim=True)  # faster than log_softmax over a short last axis
 
-    def loss(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
+    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
         """() cross-entropy of the hidden agents' actions, and the detached gain of seeing V over seeing nothing.
 
         Half of the rows see nobody, the others a random set of 1..max_visible agents; ``draw`` numbers the draw.
@@ -88,11 +89,6 @@ class Reconstruction(nn.Module):
         return masked_mean(some, hidden) + penalty, masked_mean(
             (none - some).detach(), hidden & seen.any(-1, keepdim=True)
         )
-
-    @torch.no_grad()
-    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() nats per hidden agent that the visible actions tell about its own."""
-        return self.loss(rows, draw)[1]
 
     def _with(self, now: Context, code: Tensor | None) -> Tensor:
         """(M, Z) who is alive, the time, and what is read of the state."""

@@ -140,23 +140,20 @@ class Ibal(Attack):
 
     def loss(self, batch: EpisodeBatch) -> LossOutput | None:
         """Fit the estimators to real steps of the batch: executed actions, clean observations."""
-        guided = self.guided
-        if guided is None and self.rewrite is None:
+        parts = {"observation_nats": self.guided, "action_nats": self.rewrite}
+        learning = {name: part.model for name, part in parts.items() if part is not None}
+        if not learning:
             return None
         draw = int(self.updates)
         rows = draw_transitions(batch, self.options.rows, self.spec.episode_limit, draw)
         self.updates += 1
         losses, logs = [], {}
-        if guided is not None:
-            guided.model.update_moments(rows.now)
-            loss, logs["observation_nats"] = guided.model.loss(rows)
+        for name, model in learning.items():
+            model.update_moments(rows.now)
+            loss, logs[name] = model.loss(rows, draw)
             losses.append(loss)
-            if draw % TABLE_EVERY == 0:
-                guided.tabulate(rows)
-        if self.rewrite is not None:
-            self.rewrite.update_moments(rows.now)
-            loss, logs["action_nats"] = self.rewrite.loss(rows, draw)
-            losses.append(loss)
+        if self.guided is not None and draw % TABLE_EVERY == 0:
+            self.guided.tabulate(rows)
         return LossOutput(torch.stack(losses).sum(), logs)
 
     def optimizer(self) -> torch.optim.Optimizer | None:

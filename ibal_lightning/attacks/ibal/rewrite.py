@@ -69,22 +69,12 @@ class ActionRewrite(nn.Module):
                 spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
             )
 
-    def update_moments(self, now: Context) -> None:
-        """Take in the scale of the model's inputs."""
-        self.model.update_moments(now)
-
-    def loss(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
-        """() loss of the model and its detached gain over a model that does not see the others, in nats."""
-        if isinstance(self.model, LaggedInfluence):
-            return self.model.loss(rows)
-        return self.model.loss(rows, draw)
-
     @torch.no_grad()
     def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the gain on transitions that the model has not learnt from; ``draw`` numbers the look."""
         if young:
             self.gain.forget()
-        self.gain.update(self.loss(rows, draw)[1])
+        self.gain.update(self.model.explained(rows, draw))
 
     def report(self) -> dict[str, float]:
         """What the visible actions tell about the others', in nats, to be logged."""

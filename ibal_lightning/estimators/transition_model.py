@@ -1,0 +1,30 @@
+"""The contract of what IBAL learns from transitions; ``Estimator`` is the one of bounds between two variables."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ibal_lightning.estimators.transitions import Context, Transitions
+
+
+class TransitionModel(nn.Module):
+    """A model of what agents see or do, given the actions of others. Information is in nats.
+
+    Its gain is what the others' actions tell beyond a model, fitted beside it or within it, that does not see them.
+    """
+
+    @abstractmethod
+    def update_moments(self, now: Context) -> None:
+        """Take in the scale of the inputs."""
+
+    @abstractmethod
+    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
+        """() loss, and the detached gain in nats; ``draw`` numbers what is drawn."""
+
+    @torch.no_grad()
+    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() the gain on transitions."""
+        return self.loss(rows, draw)[1]
