@@ -36,6 +36,7 @@ from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
     Checkpoint,
+    LearningRate,
     Metrics,
     PeriodicTest,
     replay_file,
@@ -88,6 +89,7 @@ def _check(config: DictConfig) -> None:
     updates = ("updates_per_episode", "attack_updates_per_episode", "attack_warmup_updates_per_episode")
     for name in (*updates, "test_interval", "checkpoint_interval", "log_interval"):
         check_range(f"training.{name}", config.training[name], 0)
+    check_range("training.lr_finish", config.training.lr_finish, 0, 1)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
     check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
@@ -160,7 +162,8 @@ def _fit(
     metrics = Metrics(split, interval=options.log_interval)
     budget = Budget(options.env_steps, test, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    callbacks = [test, metrics, progress, budget, checkpoint, split]
+    rates = LearningRate(options.env_steps, options.lr_finish)
+    callbacks = [rates, test, metrics, progress, budget, checkpoint, split]
     trainer = _trainer(config, data.collector.device, directory.path, loggers, callbacks)
     if data.env_steps < options.env_steps:
         try:

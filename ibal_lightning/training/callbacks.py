@@ -161,6 +161,23 @@ class Checkpoint(AfterRollout):
                 old.unlink()
 
 
+class LearningRate(L.Callback):
+    """Lets the backbone's learning rates fall linearly with env steps, to ``finish`` of theirs at ``env_steps``."""
+
+    def __init__(self, env_steps: int, finish: float) -> None:
+        self.env_steps, self.finish = env_steps, finish
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Experience, batch_idx: int
+    ) -> None:
+        """Set the rates for the updates that this rollout pays for."""
+        assert isinstance(pl_module, RobustLearner)
+        done = min(trainer.datamodule.env_steps / self.env_steps, 1.0)  # type: ignore[attr-defined]
+        share = 1.0 - (1.0 - self.finish) * done
+        for group, rate in zip(trainer.optimizers[0].param_groups, pl_module.learning_rates, strict=True):
+            group["lr"] = share * rate
+
+
 class Budget(AfterRollout):
     """Stops at ``env_steps``, at a test that reached what was asked for, or on Ctrl-C or SIGTERM after the rollout.
 

@@ -54,6 +54,7 @@ class RobustLearner(L.LightningModule):
         self.minibatch_stream = stream(seed, "minibatch")
         self.optimizer_state = optimizer_state
         self.updates, self.attack_updates = 0, 0
+        self.learning_rates: list[float] = []  # of the backbone's parameter groups, as configured
         self.seconds = {"learn": 0.0, "attack_learn": 0.0}
         self._meter: defaultdict[str, list[Tensor]] = defaultdict(list)
 
@@ -65,6 +66,7 @@ class RobustLearner(L.LightningModule):
                 adopt_moments(learner, self.optimizer_state)
             except ValueError as error:
                 logger.warning("The optimizer starts fresh: %s", error)
+        self.learning_rates = [group["lr"] for group in learner.param_groups]
         return [learner] if attacker is None else [learner, attacker]
 
     def training_step(self, experience: Experience, batch_idx: int) -> None:
