@@ -109,6 +109,18 @@ def test_a_stopped_run_resumes_to_the_same_numbers(ibal_run: Path, tmp_path: Pat
     assert earlier[0] < pl.read_csv(run / "csv/metrics.csv")["t_env"].max()
 
 
+def test_a_falling_learning_rate_goes_on_where_it_stood(tmp_path: Path) -> None:
+    words = ["method=vanilla", "training.lr_finish=0"]
+    whole = train(tmp_path / "whole", *words)
+    stop = ["training.keep_replay=true", "training.stop_metric=test_ep_length_mean", "training.stop_at=1"]
+    run = train(tmp_path / "part", *words, *stop)
+    assert not same(whole, run)
+    assert main([f"training.resume={run}", "training.stop_at=null"]) == 0
+    assert same(whole, run)
+    optimizer = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]
+    assert 0 <= optimizer["param_groups"][0]["lr"] < 0.1 * 1e-3
+
+
 def test_resuming_a_finished_run_evaluates_its_policy(ibal_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(ibal_run, run)
