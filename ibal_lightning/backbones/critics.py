@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
 from ibal_lightning.backbones.agents import AgentNet, input_blocks
@@ -42,3 +45,21 @@ class LocalCritic(nn.Module):
         del state
         values, hidden = self.net.unroll(obs_seen, last_actions, hidden)
         return values.squeeze(-1), hidden
+
+
+class TargetCritic(nn.Module):
+    """A slow copy of a critic, which bootstraps (EPyMARL): it moves towards it by ``tau`` of the distance."""
+
+    def __init__(self, critic: nn.Module, tau: float) -> None:
+        super().__init__()
+        self.net, self.tau = copy.deepcopy(critic).requires_grad_(False), tau
+
+    @torch.no_grad()
+    def follow(self, critic: nn.Module) -> None:
+        """One move."""
+        for target, source in zip(self.net.parameters(), critic.parameters(), strict=True):
+            target.lerp_(source, self.tau)
+
+    def forward(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Values and hiddens, as of the critic."""
+        return self.net(*inputs)

@@ -13,16 +13,17 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, input_blocks, last_actions
 from ibal_lightning.backbones.chunks import chunked, shuffled
 from ibal_lightning.backbones.context import group_context, privileged_state
-from ibal_lightning.backbones.critics import CentralCritic, LocalCritic
+from ibal_lightning.backbones.critics import CentralCritic, LocalCritic, TargetCritic
 from ibal_lightning.backbones.ppo_options import PpoOptions
 from ibal_lightning.backbones.ppo_terms import (
     delayed,
-    estimate,
     intended,
     policy_loss,
+    policy_mask,
     safe_avail,
     standardized,
     value_mask,
+    value_targets,
 )
 from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
 from ibal_lightning.backbones.value_norm import ValueNorm
@@ -40,7 +41,7 @@ class Ppo(Backbone):
     """
 
     on_policy: ClassVar[bool] = True
-    may_be_absent: ClassVar[tuple[str, ...]] = ("context.",)
+    may_be_absent: ClassVar[tuple[str, ...]] = ("context.", "target_critic.")
     critic_class: ClassVar[type[CentralCritic] | type[LocalCritic]]
 
     @adds_options(PpoOptions)
@@ -65,6 +66,7 @@ class Ppo(Backbone):
             output_gain=chosen.output_gain,
         )
         self.critic = self.critic_class(spec, chosen)
+        self.target_critic = TargetCritic(self.critic, chosen.target_tau) if chosen.target_tau < 1 else None
         self.context = group_context(spec, chosen.mixer_context)
 
     def initial_hidden(self, num_envs: int) -> Tensor:
@@ -126,30 +128,27 @@ class Ppo(Backbone):
         """
         last = last_actions(batch, self.last_action_source)
         logits, actor_hidden = self.unroll(batch.obs_seen, last)
-        values, critic_hidden = self.critic(batch.obs_seen, privileged_state(batch, self.context), last, None)
-        real = batch.mask.unsqueeze(-1).expand_as(values[:, :-1])
-        norm, options = self.value_norm, self.options
+        state = privileged_state(batch, self.context)
+        values, critic_hidden = self.critic(batch.obs_seen, state, last, None)
+        slow = values
+        if self.target_critic is not None:
+            self.target_critic.follow(self.critic)
+            slow, _ = self.target_critic(batch.obs_seen, state, last, None)
         reward = learnt_rewards(batch, self.reward_norm)
-        values_now = norm.denormalize(values) if norm else values
-        target, advantage = estimate(batch, reward, values_now, options.gamma, options.gae_lambda)
-        if norm:
-            norm.update(target, real)
-            target = norm.normalize(target)
+        target, advantage = value_targets(batch, reward, values, slow, self.value_norm, self.options)
         extras = {
             "log_prob": intended(log_policy(logits[:, :-1], safe_avail(batch)), batch.actions),
             "value": values[:, :-1],
-            "target": target.masked_fill(~real, 0.0),
-            "advantage": standardized(advantage, self.policy_mask(batch)),
+            "target": target,
+            "advantage": standardized(advantage, policy_mask(batch, self.options)),
             "last_actions": last[:, :-1],
         }
         return extras, {"actor_hidden": delayed(actor_hidden), "critic_hidden": delayed(critic_hidden)}
 
-    def policy_mask(self, batch: EpisodeBatch) -> Tensor:
-        """(B, T, N) bool: the agent-steps that the policy learns from."""
-        mask = batch.mask.unsqueeze(-1).expand_as(batch.actions)
-        if self.options.policy_active_masks:
-            mask = mask & batch.alive[:, :-1]
-        return mask & ~batch.attacked if self.options.drop_overridden else mask
+    def after_update(self, updates: int) -> None:
+        """Loaded weights: the target critic starts at the critic. (It moves once a batch, in ``prepare``.)"""
+        if not updates and self.target_critic is not None:
+            self.target_critic.net.load_state_dict(self.critic.state_dict())
 
     def loss(self, batch: EpisodeBatch) -> LossOutput:
         """Clipped policy loss, clipped Huber value loss and entropy of one minibatch from ``minibatches``.
@@ -163,7 +162,7 @@ class Ppo(Backbone):
         obs, last, options = batch.obs_seen[:, :-1], extras["last_actions"], self.options
         state = privileged_state(batch, self.context)
         logits, hidden = self.unroll(obs, last, extras["actor_hidden"].squeeze(1))
-        log_pi, mask = log_policy(logits, safe_avail(batch)), self.policy_mask(batch)
+        log_pi, mask = log_policy(logits, safe_avail(batch)), policy_mask(batch, options)
         policy, logs = policy_loss(batch, log_pi, mask, clip=options.clip, entropy_coef=options.entropy_coef)
         values, _ = self.critic(obs, state[:, :-1], last, extras["critic_hidden"].squeeze(1))
         clip = options.clip if options.value_clip else float("inf")

@@ -23,6 +23,8 @@ class PpoOptions:
         mixer_context: "group" tells the central critic who is in G1; "none" does not. ("mixer" as for the Q-learners.)
         gamma: discount per env step.
         gae_lambda: lambda of the advantages.
+        n_step: rewards before the bootstrap, in place of GAE (EPyMARL: 5); 0 = GAE.
+        target_tau: how far a target critic, which bootstraps, moves each batch (EPyMARL: 0.01); 1 = the critic itself.
         epochs: passes over each batch.
         minibatches: parts of a pass; must divide the episodes of a batch.
         chunk_length: steps of the sequences trained on, each from its stored memory; by default 10, or the whole of a
@@ -58,6 +60,8 @@ class PpoOptions:
     mixer_context: str = "none"
     gamma: float = 0.99
     gae_lambda: float = 0.95
+    n_step: int = 0
+    target_tau: float = 1.0
     epochs: int = 10
     minibatches: int = 1
     chunk_length: int | None = None
@@ -81,8 +85,8 @@ class PpoOptions:
         ranges = partial(check_ranges, self, prefix="backbone.")
         check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
         check_choice("backbone.mixer_context", self.mixer_context, CONTEXTS)
-        ranges(("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
+        ranges(("gamma", "gae_lambda", "value_norm_decay", "target_tau"), 0, 1)
         ranges(("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
-        ranges(("output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
+        ranges(("n_step", "output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
         ranges(("lr", "critic_lr", "max_grad_norm"), 0)
         ranges(("optim_eps",), SMALLEST_EPS)

@@ -6,22 +6,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ibal_lightning.backbones.ppo_options import PpoOptions
+from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.gae import gae
 from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.policy import clipped_surrogate, entropy
-from ibal_lightning.functional.td import discounts, last_steps
+from ibal_lightning.functional.td import discounts, last_steps, n_step_returns
 from ibal_lightning.types import EpisodeBatch
 
 
-def estimate(
-    batch: EpisodeBatch, reward: Tensor, values: Tensor, gamma: float, lambda_: float
+def value_targets(
+    batch: EpisodeBatch, reward: Tensor, values: Tensor, slow: Tensor, norm: ValueNorm | None, options: PpoOptions
 ) -> tuple[Tensor, Tensor]:
+    """Value targets in the critic's units and advantages, both (B, T, M), from reward (B, T), 0 on padding.
+
+    Args:
+        values: (B, T+1, M) of the critic.
+        slow: the same of the target critic, which bootstraps; ``values`` itself where there is none.
+        norm: takes in the targets.
+    """
+    own = norm.denormalize(values) if norm else values
+    if slow is values:
+        target, advantage = estimate(batch, reward, own, options)
+    else:
+        target, _ = estimate(batch, reward, norm.denormalize(slow) if norm else slow, options)
+        advantage = target - own[:, :-1]
+    real = batch.mask.unsqueeze(-1).expand_as(target)
+    if norm:
+        norm.update(target, real)
+        target = norm.normalize(target)
+    return target.masked_fill(~real, 0.0), advantage
+
+
+def estimate(batch: EpisodeBatch, reward: Tensor, values: Tensor, options: PpoOptions) -> tuple[Tensor, Tensor]:
     """Returns and advantages (B, T, M) from reward (B, T), 0 on padding, and values (B, T+1, M) in its units."""
-    real, discount = batch.mask.unsqueeze(-1), discounts(batch, gamma).unsqueeze(-1)
+    real, discount = batch.mask.unsqueeze(-1), discounts(batch, options.gamma).unsqueeze(-1)
     value = values[:, :-1].masked_fill(~real, 0.0)
     next_value = values[:, 1:].masked_fill(discount == 0, 0.0)
-    advantage = gae(reward.unsqueeze(-1), discount, value, next_value, last_steps(batch).unsqueeze(-1), lambda_)
+    reward, last = reward.unsqueeze(-1), last_steps(batch).unsqueeze(-1)
+    if options.n_step:
+        target = n_step_returns(reward, discount, next_value, last, options.n_step)
+        return target, target - value
+    advantage = gae(reward, discount, value, next_value, last, options.gae_lambda)
     return advantage + value, advantage
+
+
+def policy_mask(batch: EpisodeBatch, options: PpoOptions) -> Tensor:
+    """(B, T, N) bool: the agent-steps that the policy learns from."""
+    mask = batch.mask.unsqueeze(-1).expand_as(batch.actions)
+    if options.policy_active_masks:
+        mask = mask & batch.alive[:, :-1]
+    return mask & ~batch.attacked if options.drop_overridden else mask
 
 
 def standardized(advantage: Tensor, mask: Tensor) -> Tensor:

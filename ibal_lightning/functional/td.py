@@ -55,12 +55,12 @@ def lambda_returns(reward: Tensor, discount: Tensor, next_value: Tensor, last: T
 
 
 def n_step_returns(reward: Tensor, discount: Tensor, next_value: Tensor, last: Tensor, n_step: int) -> Tensor:
-    """(B, T) sum of the next ``n_step`` discounted rewards (fewer at an episode's end) plus the discounted value.
+    """(B, T, ...) sum of the next ``n_step`` discounted rewards (fewer at an episode's end) plus the discounted value.
 
-    Shapes as in ``lambda_returns``.
+    Shapes as in ``lambda_returns``, or with further axes that broadcast.
     """
     returns = reward + discount * next_value
     for _ in range(n_step - 1):
-        later = F.pad(returns[:, 1:], (0, 1))
+        later = torch.cat([returns[:, 1:], torch.zeros_like(returns[:, :1])], 1)
         returns = reward + discount * torch.where(last, next_value, later)
     return returns

@@ -15,6 +15,8 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import last_actions
 from ibal_lightning.backbones.mixers import QmixMixer
 from ibal_lightning.backbones.ppo import Ippo, Mappo
+from ibal_lightning.backbones.ppo_options import PpoOptions
+from ibal_lightning.backbones.ppo_terms import policy_mask
 from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
 from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.backbones.value_norm import ValueNorm
@@ -275,12 +277,40 @@ def test_minibatches_deal_every_game_once_per_epoch() -> None:
 
 def test_dead_and_overridden_agents_leave_the_policy_loss() -> None:
     batch = random_batch(make_spec(), 6)
-    plain = build(Mappo).policy_mask(batch)
+    plain = policy_mask(batch, PpoOptions())
     assert torch.equal(plain, batch.mask[..., None] & batch.alive[:, :-1])
-    every = build(Mappo, policy_active_masks=False).policy_mask(batch)
+    every = policy_mask(batch, PpoOptions(policy_active_masks=False))
     assert torch.equal(every, batch.mask[..., None].expand_as(every))
-    dropped = build(Mappo, drop_overridden=True).policy_mask(batch)
+    dropped = policy_mask(batch, PpoOptions(drop_overridden=True))
     assert torch.equal(dropped, plain & ~batch.attacked)
+
+
+@pytest.mark.parametrize("cls", [Mappo, Ippo])
+def test_n_step_targets_are_td_at_one_step_and_monte_carlo_beyond_the_end(cls: type[Backbone]) -> None:
+    spec, batch = make_spec(), random_batch(make_spec(), 6)
+
+    def target(**options: object) -> Tensor:
+        return build(cls, value_norm=False, **options).prepare(batch.trim())[0]["target"]
+
+    torch.testing.assert_close(target(n_step=1), target(gae_lambda=0.0))
+    torch.testing.assert_close(target(n_step=spec.episode_limit), target(gae_lambda=1.0))
+
+
+@pytest.mark.parametrize("cls", [Mappo, Ippo])
+def test_the_target_critic_bootstraps_and_follows_once_a_batch(cls: type[Backbone]) -> None:
+    batch, plain, slow = random_batch(make_spec(), 6), build(cls), build(cls, target_tau=0.25)
+    assert [p.requires_grad for p in slow.target_critic.parameters()].count(True) == 0
+    slow.load_state_dict({**slow.state_dict(), **plain.state_dict()})
+    slow.after_update(0)
+    for one, two in zip(losses(plain, batch), losses(slow, batch), strict=True):
+        torch.testing.assert_close(one, two)  # while both critics are the same
+    with torch.no_grad():
+        before = [p.clone() for p in slow.critic.parameters()]
+        for parameter in slow.critic.parameters():
+            parameter.add_(1.0)
+    slow.prepare(batch.trim())
+    for was, now in zip(before, slow.target_critic.parameters(), strict=True):
+        torch.testing.assert_close(now, was + 0.25)
 
 
 def test_value_norm_measures_and_inverts() -> None:
@@ -377,6 +407,7 @@ def test_last_targets_are_the_standardised_rewards() -> None:
         (Qplex, {"adv_hypernet_layers": 4}, ["adv_hypernet_layers", "between 1 and 3", "4"]),
         (Mappo, {"chunk_length": 10}, ["chunk_length=10", "episode_limit=9"]),
         (Mappo, {"optim_eps": 0.0}, ["optim_eps", ">= 1e-12"]),
+        (Mappo, {"target_tau": 2.0}, ["backbone.target_tau", "between 0 and 1"]),
         (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),
     ],
 )
