@@ -71,5 +71,5 @@ class Backbone(nn.Module):
         return 0.0
 
     max_grad_norm: float = 10.0
-    may_be_absent: ClassVar[tuple[str, ...]] = ()  # prefixes of what keeps its start where weights lack it
+    may_be_absent: ClassVar[tuple[str, ...]] = ()  # prefixes of what weights to load may lack or have for nothing
     last_action_source: str = "intended"  # what the agents are fed as their last action: "intended" or "executed"

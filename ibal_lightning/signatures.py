@@ -122,19 +122,20 @@ def _class_options(module: str, node: ast.ClassDef) -> Options:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             options, more = _parameters(item.args)
             options.pop("self", None)
-            source = _option_source(item) if item.decorator_list else None
-            if source is not None:
-                return _inherit(options, static_options(module, source))
+            for source in _option_sources(item):
+                options, more = _inherit(options, static_options(module, source)), False
             return _inherit(options, _parent_options(module, node)) if more else options
     return _parent_options(module, node)
 
 
-def _option_source(init: ast.FunctionDef) -> str:
-    """The class whose keywords ``@adds_options(Source)`` adds; other decorators are left to ``inspect``."""
-    first = init.decorator_list[0]
-    if len(init.decorator_list) == 1 and isinstance(first, ast.Call) and ast.unparse(first.func) == ADDS_OPTIONS:
-        return ast.unparse(first.args[0])
-    raise NotStatic(ast.unparse(first))
+def _option_sources(init: ast.FunctionDef) -> list[str]:
+    """The classes whose keywords ``@adds_options(Source)`` adds, innermost first; others are left to ``inspect``."""
+    sources = []
+    for decorator in reversed(init.decorator_list):
+        if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == ADDS_OPTIONS):
+            raise NotStatic(ast.unparse(decorator))
+        sources.append(ast.unparse(decorator.args[0]))
+    return sources
 
 
 def _parent_options(module: str, node: ast.ClassDef) -> Options:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
-from torch import nn
+COMPILERS = {"darwin": "clang++", "win32": "cl"}
 
 
-def compile_all(*modules: nn.Module) -> None:
-    """Compile modules in place, for batches of any size.
+def check_compiler() -> None:
+    """Refuse to compile where torch would find no C++ compiler, at the first update only.
 
     Raises:
-        ValueError: there is no C++ compiler; torch would say so at the first update only.
+        ValueError: names the compiler that torch looks for.
     """
-    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
-        raise ValueError("backbone.compile_mixer=true needs a C++ compiler: g++, clang++, or the one that CXX names")
-    for module in modules:
-        module.compile(dynamic=True)
+    compiler = os.environ.get("CXX") or COMPILERS.get(sys.platform, "g++")
+    if shutil.which(compiler) is None:
+        raise ValueError(f"backbone.compile_mixer=true needs a C++ compiler: {compiler} (or what CXX names) is missing")

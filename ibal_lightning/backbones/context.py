@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from ibal_lightning.types import EnvSpec, EpisodeBatch
 
-CONTEXTS = ("none", "group")
+MIXER_CONTEXTS = ("none", "group")
 
 
 class GroupContext(nn.Module):
     """Adds a learnt vector for each member of G1 to the state. Training only: agents never read it.
 
     The vectors start at zero and weights without them may be loaded (``Backbone.may_be_absent``), so that a run that
-    goes on from a policy trained without them starts at exactly its values.
+    goes on from a policy trained without them starts at exactly its values. Attacks without groups leave them at zero.
     """
 
     def __init__(self, spec: EnvSpec) -> None:

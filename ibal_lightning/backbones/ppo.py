@@ -174,7 +174,7 @@ class Ppo(Backbone):
 
 
 class Mappo(Ppo):
-    """MAPPO: the actors of all agents share a critic V(s) of the clean state."""
+    """MAPPO: the actors of all agents share a critic V(s) of the clean state (and ``mixer_context``)."""
 
     critic_class = CentralCritic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from ibal_lightning.backbones.context import CONTEXTS
+from ibal_lightning.backbones.context import MIXER_CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
@@ -84,7 +84,7 @@ class PpoOptions:
     def __post_init__(self) -> None:
         ranges = partial(check_ranges, self, prefix="backbone.")
         check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
-        check_choice("backbone.mixer_context", self.mixer_context, CONTEXTS)
+        check_choice("backbone.mixer_context", self.mixer_context, MIXER_CONTEXTS)
         ranges(("gamma", "gae_lambda", "value_norm_decay", "target_tau"), 0, 1)
         ranges(("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
         ranges(("n_step", "output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)

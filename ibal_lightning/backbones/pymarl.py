@@ -93,8 +93,10 @@ def export(backbone: Backbone, folder: str | Path, optimizer: Mapping[str, Any] 
         optimizer: state dict of the learner's optimizer. Its parameters stand in PyMARL's order, agent then mixer.
 
     Raises:
-        ValueError: it is no Q-learner.
+        ValueError: it is no Q-learner, or its mixer reads more than the state.
     """
+    if q_learner(backbone).context is not None:
+        raise ValueError("PyMARL's mixers know no groups: a run with backbone.mixer_context=group has no export")
     contents: dict[str, Mapping[str, Any]] = {AGENT_FILE: agent_weights(backbone), MIXER_FILE: mixer_weights(backbone)}
     contents |= {OPTIMIZER_FILE: optimizer} if optimizer is not None else {}
     folder = Path(folder)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import AgentNet, Slots, input_blocks
-from ibal_lightning.backbones.compiled import compile_all
+from ibal_lightning.backbones.compiled import check_compiler
 from ibal_lightning.backbones.context import group_context, privileged_state
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.q_options import QOptions
@@ -24,8 +24,8 @@ from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 class QLearner(Backbone):
     """Double Q-learning on the induced Dec-POMDP; see ``QOptions``.
 
-    Intended actions in the gather, ``obs_seen`` on both sides of the target, clean state in both mixers, rewards of
-    the executed actions (ALGORITHMS 1.4).
+    Intended actions in the gather, ``obs_seen`` on both sides of the target, clean state in both mixers (with
+    ``mixer_context`` beside it), rewards of the executed actions (ALGORITHMS 1.4).
     """
 
     on_policy: ClassVar[bool] = False
@@ -47,7 +47,8 @@ class QLearner(Backbone):
         self.context = group_context(spec, chosen.mixer_context)
         self.target_context = group_context(spec, chosen.mixer_context, follows=True)
         if chosen.compile_mixer:
-            compile_all(self.mixer, self.target_mixer)
+            for module in (self.mixer, self.target_mixer):
+                module.compile(dynamic=True)
 
     def initial_hidden(self, num_envs: int) -> Tensor:
         """(B, N, H) of zeros."""
@@ -74,6 +75,12 @@ class QLearner(Backbone):
             return best
         dice = torch.rand(best.shape, generator=generator, device=best.device)
         return torch.where(dice < self.exploration(env_steps), random_legal(avail_actions, generator), best)
+
+    def check_rollout(self, episodes: int) -> None:
+        """Before the first rollout of a training: the mixer can be compiled where that is asked for."""
+        del episodes
+        if self.options.compile_mixer:
+            check_compiler()
 
     def loss(self, batch: EpisodeBatch) -> LossOutput:
         """Mean squared TD error of Q_tot over real steps."""

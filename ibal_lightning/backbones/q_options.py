@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from ibal_lightning.backbones.context import CONTEXTS
+from ibal_lightning.backbones.context import MIXER_CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
 
 
@@ -74,7 +74,7 @@ class QOptions:
     def __post_init__(self) -> None:
         ranges = partial(check_ranges, self, prefix="backbone.")
         check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
-        check_choice("backbone.mixer_context", self.mixer_context, CONTEXTS)
+        check_choice("backbone.mixer_context", self.mixer_context, MIXER_CONTEXTS)
         check_choice("backbone.optimizer", self.optimizer, ("adam", "rmsprop"))
         ranges(("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
         ranges(("n_step", "target_interval", "hidden_dim"), 1)

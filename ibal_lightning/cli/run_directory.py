@@ -62,7 +62,7 @@ class RunDirectory:
         theirs = self.config().backbone
         other = [str(name) for name in backbone if name in theirs and theirs[name] != backbone[name]]
         lines = [f"  backbone.{name}: {theirs[name]} there, {backbone[name]} here" for name in other]
-        return "\n".join(["its options that differ:", *lines]) if lines else "all its options are the same"
+        return "\n".join(["its options that differ:", *lines]) if lines else "the options that both name are the same"
 
     def manifest(self) -> Mapping[str, Any]:
         """The manifest of the run."""
@@ -114,13 +114,14 @@ def load_part(
         spare: the file may hold more than the module needs (an attack of which less is allowed than in training).
 
     Raises:
-        ValueError: names the layers that are missing, unknown or of another shape.
+        ValueError: names the layers that are missing, unknown or of another shape (but for ``may_be_absent``).
     """
     saved = {k.removeprefix(f"{part}."): v for k, v in checkpoint["state_dict"].items() if k.startswith(f"{part}.")}
     own = module.state_dict()
     if spare:
         saved = {name: value for name, value in saved.items() if name in own}
     optional = getattr(module, "may_be_absent", ())
+    saved = {name: value for name, value in saved.items() if name in own or not name.startswith(optional)}
     saved = {name: value for name, value in own.items() if name.startswith(optional)} | saved
     wrong = _differences(own, saved)
     if wrong:

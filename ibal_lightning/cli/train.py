@@ -162,8 +162,8 @@ def _fit(
     metrics = Metrics(split, interval=options.log_interval)
     budget = Budget(options.env_steps, test, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    rates = LearningRate(options.env_steps, options.lr_finish)
-    callbacks = [rates, test, metrics, progress, budget, checkpoint, split]
+    rates = [LearningRate(options.env_steps, options.lr_finish)] if options.lr_finish < 1 else []
+    callbacks = [*rates, test, metrics, progress, budget, checkpoint, split]
     trainer = _trainer(config, data.collector.device, directory.path, loggers, callbacks)
     if data.env_steps < options.env_steps:
         try:

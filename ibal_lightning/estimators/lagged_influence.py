@@ -35,7 +35,7 @@ class LaggedInfluence(TransitionModel):
         self.joint.trunk.update_moments(now)
 
     def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() cross-entropy of model and null, and the detached gain over the null in nats."""
+        """() cross-entropy of model and null; detached gain over the null, nats per agent and step."""
         del draw
         features = self.joint.trunk(rows.now)
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)

@@ -52,7 +52,7 @@ class ObservationModel(TransitionModel):
         self.joint.trunk.update_moments(now)
 
     def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() negative log-likelihood of model and null model per dim, and the detached gain over the null in nats."""
+        """() negative log-likelihood of model and null a dim; detached gain over the null, nats per agent and step."""
         del draw
         features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)

@@ -72,7 +72,7 @@ class Reconstruction(TransitionModel):
         return logits - logits.logsumexp(-1, keepdim=True)  # faster than log_softmax over a short last axis
 
     def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() cross-entropy of the hidden agents' actions, and the detached gain of seeing V over seeing nothing.
+        """() cross-entropy of the hidden agents' actions; detached gain of seeing V, nats per hidden agent.
 
         Half of the rows see nobody, the others a random set of 1..max_visible agents; ``draw`` numbers the draw.
         """

@@ -50,8 +50,11 @@ def _read(path: str | Path, what: str) -> dict[Any, Any]:
     return dict(loaded)
 
 
-def adopt_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+def adopt_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], spare: int = 0) -> None:
     """Take over the running averages of a saved optimizer; learning rate and all other settings stay our own.
+
+    Args:
+        spare: so many of our last parameters may be unknown to it; they start without averages.
 
     Raises:
         ValueError: it is of another kind, or belongs to parameters of other shapes; the optimizer is unchanged.
@@ -60,7 +63,7 @@ def adopt_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) ->
     if not set(saved["param_groups"][0]) <= set(own[0]):
         raise ValueError(f"the saved optimizer is no {type(optimizer).__name__}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if sum(len(group["params"]) for group in saved["param_groups"]) != len(parameters):
+    if sum(len(group["params"]) for group in saved["param_groups"]) not in (len(parameters), len(parameters) - spare):
         raise ValueError(f"the saved optimizer does not have {len(parameters)} parameters")
     for index, values in saved["state"].items():
         for name, value in values.items():

@@ -162,7 +162,10 @@ class Checkpoint(AfterRollout):
 
 
 class LearningRate(L.Callback):
-    """Lets the backbone's learning rates fall linearly with env steps, to ``finish`` of theirs at ``env_steps``."""
+    """Lets the backbone's learning rates fall linearly with env steps, to ``finish`` of theirs at ``env_steps``.
+
+    A run that goes on with a larger budget goes on at the rate that this budget gives.
+    """
 
     def __init__(self, env_steps: int, finish: float) -> None:
         self.env_steps, self.finish = env_steps, finish

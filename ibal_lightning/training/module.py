@@ -63,11 +63,15 @@ class RobustLearner(L.LightningModule):
         learner, attacker = self.backbone.optimizer(), self.attack.optimizer()
         if self.optimizer_state is not None:
             try:
-                adopt_moments(learner, self.optimizer_state)
+                adopt_moments(learner, self.optimizer_state, spare=self._optional_parameters())
             except ValueError as error:
                 logger.warning("The optimizer starts fresh: %s", error)
         self.learning_rates = [group["lr"] for group in learner.param_groups]
         return [learner] if attacker is None else [learner, attacker]
+
+    def _optional_parameters(self) -> int:
+        named = self.backbone.named_parameters()
+        return sum(p.requires_grad and name.startswith(self.backbone.may_be_absent) for name, p in named)
 
     def training_step(self, experience: Experience, batch_idx: int) -> None:
         """All updates that one rollout pays for."""

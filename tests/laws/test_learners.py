@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ibal_lightning.backbones.ppo_terms import policy_mask
 from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
 from ibal_lightning.backbones.reward_norm import RewardNorm
 from ibal_lightning.backbones.value_norm import ValueNorm
+from ibal_lightning.cli.run_directory import load_part
 from ibal_lightning.functional.masking import legal
 from ibal_lightning.types import EpisodeBatch
 
@@ -323,14 +325,42 @@ def test_value_norm_measures_and_inverts() -> None:
     torch.testing.assert_close(norm.denormalize(scaled), returns, atol=1e-4, rtol=1e-4)
 
 
+def with_groups(batch: EpisodeBatch) -> EpisodeBatch:
+    group = torch.tensor([[1, 2, 2], [0, 0, 0], [2, 1, 1]], dtype=torch.int8)
+    return dataclasses.replace(batch, group=group[torch.arange(len(batch)) % 3])
+
+
 @pytest.mark.parametrize("cls", READ_STATE)
-def test_a_group_context_starts_at_the_values_without_it(cls: type[Backbone]) -> None:
-    plain, told, batch = build(cls), build(cls, mixer_context="group"), random_batch(make_spec(), 6)
-    absent = {name: value for name, value in told.state_dict().items() if name.startswith(told.may_be_absent)}
-    told.load_state_dict({**{name: torch.zeros_like(value) for name, value in absent.items()}, **plain.state_dict()})
-    first, second = (next(iter(x.minibatches(batch, torch.Generator().manual_seed(0)))) for x in (plain, told))
-    assert absent
-    assert torch.equal(plain.loss(first).loss, told.loss(second).loss)
+def test_a_group_context_starts_at_the_values_without_it(cls: type[Backbone], tmp_path: Path) -> None:
+    """Weights go over both ways as ``training.init_from`` takes them."""
+    batch, plain, told = with_groups(random_batch(make_spec(), 6)), build(cls), build(cls, 1, mixer_context="group")
+    load_part(told, {"state_dict": {f"backbone.{k}": v for k, v in plain.state_dict().items()}}, "backbone", tmp_path)
+    for backbone in (plain, told):
+        backbone.after_update(0)
+    assert torch.equal(losses(plain, batch)[0], losses(told, batch)[0])
+    with torch.no_grad():
+        told.context.members.add_(1.0)
+    assert not torch.equal(losses(plain, batch)[0], losses(told, batch)[0])
+    back = build(cls, 2)
+    load_part(back, {"state_dict": {f"backbone.{k}": v for k, v in told.state_dict().items()}}, "backbone", tmp_path)
+    back.after_update(0)
+    assert torch.equal(losses(plain, batch)[0], losses(back, batch)[0])
+
+
+@pytest.mark.parametrize("cls", [Qmix, Qplex])
+def test_targets_read_the_target_context_which_follows(cls: type[Backbone]) -> None:
+    backbone, batch = build(cls, mixer_context="group", target_tau=0.5), with_groups(random_batch(make_spec(), 6))
+    targets = backbone.loss(batch).trace["targets"]
+    with torch.no_grad():
+        backbone.target_context.members.zero_()
+        backbone.context.members.fill_(2.0)
+    unmoved = backbone.loss(batch).trace["targets"]
+    backbone.after_update(1)
+    assert torch.equal(backbone.target_context.members, torch.ones_like(backbone.context.members))
+    attacked = (batch.group == 1).any(1)
+    moved = backbone.loss(batch).trace["targets"] - unmoved
+    assert targets.shape == moved.shape
+    assert (moved[attacked] != 0).any()
 
 
 @pytest.mark.parametrize(("context", "least", "most"), [("none", 0.15, 1.1), ("group", 0.0, 0.05)])

@@ -38,7 +38,7 @@ class IbalOptions:
             name of an action such as "stop" or "move west", see ``Scripted``.
         action_context: what "klx", "kl" and "pmi" condition on: "coarse" (who is alive, the time), "vib" (and a code of
             the state) or "state" (and all of it).
-        z_rate: nats that the code may hold about the state.
+        z_rate: nats that the code may hold about the state in training (at play it is its mean).
         search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
@@ -47,7 +47,7 @@ class IbalOptions:
         warmup_updates: estimator updates before the first attack.
 
     Raises:
-        ValueError: a size or a count below 1.
+        ValueError: a size or a count below 1, or a negative rate.
     """
 
     K: int | None = None
@@ -87,3 +87,4 @@ class IbalOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, ("rows", "hidden", "rank"), 1, prefix="attack.")
+        check_ranges(self, ("z_rate",), 0, prefix="attack.")

@@ -14,7 +14,6 @@ from ibal_lightning.attacks.ibal.whatif import NextActions, PresentActions, What
 from ibal_lightning.estimators.lagged_influence import LaggedInfluence
 from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.running_mean import RunningMean
-from ibal_lightning.estimators.state_view import VIEWS
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.types import EnvSpec
@@ -55,7 +54,6 @@ class ActionRewrite(nn.Module):
         super().__init__()
         check_range("attack.support_floor", options.support_floor, 0, 1)
         check_choice("attack.search", options.search, SEARCHES)
-        check_choice("attack.action_context", options.action_context, VIEWS)
         self.score, self.support_floor, self.search = score, options.support_floor, options.search
         excluded = options.exclude_intended
         self.exclude_intended = score in ("klx", "kl") if excluded is None else excluded
