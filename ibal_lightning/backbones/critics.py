@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
 from ibal_lightning.backbones.agents import AgentNet, input_blocks
 from ibal_lightning.backbones.ppo_options import PpoOptions
+from ibal_lightning.functional.weights import move_towards
 from ibal_lightning.types import EnvSpec
 
 
@@ -54,11 +54,9 @@ class TargetCritic(nn.Module):
         super().__init__()
         self.net, self.tau = copy.deepcopy(critic).requires_grad_(False), tau
 
-    @torch.no_grad()
     def follow(self, critic: nn.Module) -> None:
         """One move."""
-        for target, source in zip(self.net.parameters(), critic.parameters(), strict=True):
-            target.lerp_(source, self.tau)
+        move_towards(self.net, critic, self.tau)
 
     def forward(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values and hiddens, as of the critic."""

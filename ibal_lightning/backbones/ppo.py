@@ -30,6 +30,7 @@ from ibal_lightning.backbones.value_norm import ValueNorm
 from ibal_lightning.functional.masking import greedy, masked_mean
 from ibal_lightning.functional.options import adds_options
 from ibal_lightning.functional.policy import clipped_value_loss, log_policy, sample_legal
+from ibal_lightning.functional.weights import move_towards
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
 
@@ -130,7 +131,7 @@ class Ppo(Backbone):
         logits, actor_hidden = self.unroll(batch.obs_seen, last)
         state = privileged_state(batch, self.context)
         values, critic_hidden = self.critic(batch.obs_seen, state, last, None)
-        slow = values
+        slow = None
         if self.target_critic is not None:
             self.target_critic.follow(self.critic)
             slow, _ = self.target_critic(batch.obs_seen, state, last, None)
@@ -148,7 +149,7 @@ class Ppo(Backbone):
     def after_update(self, updates: int) -> None:
         """Loaded weights: the target critic starts at the critic. (It moves once a batch, in ``prepare``.)"""
         if not updates and self.target_critic is not None:
-            self.target_critic.net.load_state_dict(self.critic.state_dict())
+            move_towards(self.target_critic.net, self.critic, 1.0)
 
     def loss(self, batch: EpisodeBatch) -> LossOutput:
         """Clipped policy loss, clipped Huber value loss and entropy of one minibatch from ``minibatches``.

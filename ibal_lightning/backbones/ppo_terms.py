@@ -16,21 +16,25 @@ from ibal_lightning.types import EpisodeBatch
 
 
 def value_targets(
-    batch: EpisodeBatch, reward: Tensor, values: Tensor, slow: Tensor, norm: ValueNorm | None, options: PpoOptions
+    batch: EpisodeBatch,
+    reward: Tensor,
+    values: Tensor,
+    slow: Tensor | None,
+    norm: ValueNorm | None,
+    options: PpoOptions,
 ) -> tuple[Tensor, Tensor]:
     """Value targets in the critic's units and advantages, both (B, T, M), from reward (B, T), 0 on padding.
 
     Args:
         values: (B, T+1, M) of the critic.
-        slow: the same of the target critic, which bootstraps; ``values`` itself where there is none.
+        slow: the same of the target critic, which bootstraps; None where there is none.
         norm: takes in the targets.
     """
-    own = norm.denormalize(values) if norm else values
-    if slow is values:
-        target, advantage = estimate(batch, reward, own, options)
-    else:
-        target, _ = estimate(batch, reward, norm.denormalize(slow) if norm else slow, options)
-        advantage = target - own[:, :-1]
+    if norm:
+        values, slow = norm.denormalize(values), norm.denormalize(slow) if slow is not None else None
+    target, advantage = estimate(batch, reward, values if slow is None else slow, options)
+    if slow is not None:
+        advantage = target - values[:, :-1]
     real = batch.mask.unsqueeze(-1).expand_as(target)
     if norm:
         norm.update(target, real)

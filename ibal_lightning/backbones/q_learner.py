@@ -18,6 +18,7 @@ from ibal_lightning.backbones.reward_norm import RewardNorm, learnt_rewards
 from ibal_lightning.functional.masking import greedy, legal, masked_mean, random_legal
 from ibal_lightning.functional.options import adds_options, split_options
 from ibal_lightning.functional.td import discounts, lambda_returns, last_steps, n_step_returns
+from ibal_lightning.functional.weights import move_towards
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput
 
 
@@ -128,15 +129,13 @@ class QLearner(Backbone):
             return torch.optim.Adam(online, lr=options.lr, eps=options.optim_eps or 1e-8)
         return torch.optim.RMSprop(online, lr=options.lr, alpha=options.optim_alpha, eps=options.optim_eps or 1e-5)
 
-    @torch.no_grad()
     def after_update(self, updates: int) -> None:
         """Move the target networks by ``target_tau`` every ``target_interval`` updates; at 0 they become the online."""
         if updates % self.options.target_interval:
             return
         tau = self.options.target_tau if updates else 1.0
         for slow, online in self._followed():
-            for target, source in zip(slow.parameters(), online.parameters(), strict=True):
-                target.lerp_(source, tau) if tau < 1 else target.copy_(source)
+            move_towards(slow, online, tau)
 
     def _followed(self) -> list[tuple[nn.Module, nn.Module]]:
         """Each target network and the online one that it follows."""

@@ -57,7 +57,18 @@ class RunDirectory:
             raise ValueError(f"{self.path / 'config.yaml'} is not a mapping")
         return loaded
 
-    def other_options(self, backbone: DictConfig) -> str:
+    def load_backbone(self, backbone: nn.Module, checkpoint: Mapping[str, Any], options: DictConfig) -> None:
+        """Load the run's policy into a backbone of other options.
+
+        Raises:
+            ValueError: it does not fit; names layers as ``load_part`` and the options that differ.
+        """
+        try:
+            load_part(backbone, checkpoint, "backbone", self.path)
+        except ValueError as error:
+            raise ValueError(f"{error}\n{self._other_options(options)}") from error
+
+    def _other_options(self, backbone: DictConfig) -> str:
         """How the options of a backbone differ from those that the run was trained with."""
         theirs = self.config().backbone
         other = [str(name) for name in backbone if name in theirs and theirs[name] != backbone[name]]
@@ -118,10 +129,8 @@ def load_part(
     """
     saved = {k.removeprefix(f"{part}."): v for k, v in checkpoint["state_dict"].items() if k.startswith(f"{part}.")}
     own = module.state_dict()
-    if spare:
-        saved = {name: value for name, value in saved.items() if name in own}
     optional = getattr(module, "may_be_absent", ())
-    saved = {name: value for name, value in saved.items() if name in own or not name.startswith(optional)}
+    saved = {name: x for name, x in saved.items() if name in own or not (spare or name.startswith(optional))}
     saved = {name: value for name, value in own.items() if name.startswith(optional)} | saved
     wrong = _differences(own, saved)
     if wrong:

@@ -137,10 +137,7 @@ def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Map
     if trained_in != fingerprint:
         logger.warning("The policy was trained in another environment: %s, not %s", trained_in, fingerprint)
     checkpoint = source.checkpoint()
-    try:
-        load_part(backbone, checkpoint, "backbone", source.path)
-    except ValueError as error:
-        raise ValueError(f"{error}\n{source.other_options(config.backbone)}") from error
+    source.load_backbone(backbone, checkpoint, config.backbone)
     backbone.after_update(0)
     return optimizer_state(checkpoint)
 

@@ -86,9 +86,8 @@ class Reconstruction(TransitionModel):
         with torch.no_grad():
             none = self._cross_entropy(rows, torch.zeros_like(seen), situation)
         hidden = rows.now.alive & ~seen
-        return masked_mean(some, hidden) + penalty, masked_mean(
-            (none - some).detach(), hidden & seen.any(-1, keepdim=True)
-        )
+        gain = masked_mean((none - some).detach(), hidden & seen.any(-1, keepdim=True))
+        return masked_mean(some, hidden) + penalty, gain
 
     def _with(self, now: Context, code: Tensor | None) -> Tensor:
         """(M, Z) who is alive, the time, and what is read of the state."""

@@ -35,7 +35,6 @@ class StateCode(WholeState):
 
     ``z = m(s) + sigma(s) eps``; ``I(z; s) <= E KL(N(m, sigma) || N(0, 1))``, of which what exceeds the rate is
     punished. At play z is its mean, so that the attack draws no noise; the rate bounds what was learnt from.
-
     """
 
     def __init__(self, state_dim: int, rate: float) -> None:

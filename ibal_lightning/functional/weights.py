@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -48,6 +48,13 @@ def _read(path: str | Path, what: str) -> dict[Any, Any]:
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not {what}")
     return dict(loaded)
+
+
+@torch.no_grad()
+def move_towards(slow: nn.Module, online: nn.Module, tau: float) -> None:
+    """Move the parameters of a target network by ``tau`` of the distance to the online one's; 1 copies."""
+    for target, source in zip(slow.parameters(), online.parameters(), strict=True):
+        target.lerp_(source, tau) if tau < 1 else target.copy_(source)
 
 
 def adopt_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], spare: int = 0) -> None:

@@ -63,15 +63,11 @@ class RobustLearner(L.LightningModule):
         learner, attacker = self.backbone.optimizer(), self.attack.optimizer()
         if self.optimizer_state is not None:
             try:
-                adopt_moments(learner, self.optimizer_state, spare=self._optional_parameters())
+                adopt_moments(learner, self.optimizer_state, spare=optional_parameters(self.backbone))
             except ValueError as error:
                 logger.warning("The optimizer starts fresh: %s", error)
         self.learning_rates = [group["lr"] for group in learner.param_groups]
         return [learner] if attacker is None else [learner, attacker]
-
-    def _optional_parameters(self) -> int:
-        named = self.backbone.named_parameters()
-        return sum(p.requires_grad and name.startswith(self.backbone.may_be_absent) for name, p in named)
 
     def training_step(self, experience: Experience, batch_idx: int) -> None:
         """All updates that one rollout pays for."""
@@ -144,3 +140,8 @@ class RobustLearner(L.LightningModule):
         saved = checkpoint["ibal"]
         self.updates, self.attack_updates = saved["updates"], saved["attack_updates"]
         self.minibatch_stream.set_state(saved["minibatch_stream"])
+
+
+def optional_parameters(backbone: Backbone) -> int:
+    """How many parameters that learn may be absent where the backbone is loaded from."""
+    return sum(p.requires_grad and name.startswith(backbone.may_be_absent) for name, p in backbone.named_parameters())
