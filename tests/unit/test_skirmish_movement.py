@@ -79,9 +79,9 @@ def test_the_way_around_a_unit_is_two_tangents_and_the_arc_between() -> None:
     assert way < loops * STATS["marine"]["speed"] + 0.05 < way + 0.3
 
 
-def test_a_row_of_fighting_comrades_is_walked_around_by_switch() -> None:
+def test_a_row_of_fighting_comrades_is_walked_around_by_enemies() -> None:
     row = [("zealot", 15.0, 15.4), ("zealot", 15.0, 16.0), ("zealot", 15.0, 16.6)]
-    field = make_field([("spinecrawler", 13.5, 16.0)], [*row, ("zealot", 17.0, 16.0)], own_fighters_block=True)
+    field = make_field([("spinecrawler", 13.5, 16.0)], [*row, ("zealot", 17.0, 16.0)])
     field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
     field.loops(60)
     assert field.f["fighting"][1:].all()
@@ -117,17 +117,24 @@ def test_units_of_one_side_are_pushed_apart_half_each_unless_one_fights() -> Non
     assert field.f["x"][1:].tolist() == [10.0, 10.5]
 
 
-@pytest.mark.parametrize(("blocks", "closest"), [(False, 0.0), (True, 0.75)])
-def test_a_fighting_comrade_blocks_only_by_switch(blocks: bool, closest: float) -> None:
-    field = make_field(
-        [("marine", 10.0, 16.0)], [("marine", 15.0, 16.0), ("zealot", 15.8, 16.0)], own_fighters_block=blocks
-    )
+@pytest.mark.parametrize("side", ["agents", "enemies"])
+@pytest.mark.parametrize("blocks", ["nobody", "enemies", "everybody"])
+def test_a_fighting_comrade_blocks_enemies_by_default_and_agents_by_switch(side: str, blocks: str) -> None:
+    """A marine shoots at a building, and a zealot behind it wants to the same building."""
+    team, target = [("marine", 15.0, 16.0), ("zealot", 15.8, 16.0)], [("spinecrawler", 10.0, 16.0)]
+    sides = (team, target) if side == "agents" else (target, team)
+    field = make_field(*sides, own_fighters_block=blocks)
+    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    marine, zealot = (0, 1) if side == "agents" else (1, 2)
+    for agent in (0, 1) if side == "agents" else ():
+        field.command(agent, "attack", 0)
     apart = []
     for _ in range(40):
         field.loops(1)
-        apart.append(np.hypot(field.f["x"][2] - field.f["x"][1], field.f["y"][2] - field.f["y"][1]))
-    assert min(apart) == pytest.approx(closest, abs=0.15)
-    assert field.f["fighting"][1:].all()
+        apart.append(np.hypot(field.f["x"][zealot] - field.f["x"][marine], field.f["y"][zealot] - field.f["y"][marine]))
+    held_up = blocks == "everybody" or (blocks == "enemies" and side == "enemies")
+    assert min(apart) == pytest.approx(0.75 if held_up else 0.0, abs=0.15)
+    assert field.f["fighting"][[marine, zealot]].all()
 
 
 def test_colossi_stride_over_units_and_cliffs_and_flyers_over_all() -> None:

@@ -10,6 +10,7 @@ from ibal_lightning.envs.skirmish.battle import Fighters, World
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS
 from ibal_lightning.envs.skirmish.kernel import block, part
 from ibal_lightning.envs.skirmish.stats import GROUND
+from ibal_lightning.envs.skirmish.switches import BOTH_SIDES, ENEMY_SIDE
 
 # Rule 12: 999.84 degrees a data second (units.json) are 62.49 a loop; no step beyond 92 degrees.
 TURN_COS, TURN_SIN = math.cos(math.radians(999.84 / 16)), math.sin(math.radians(999.84 / 16))
@@ -20,6 +21,7 @@ LOOK, FARTHEST_COS = 3.0, math.cos(math.radians(150))
 N_TURNS = 4
 CLOSER = 1e-3  # walked beyond the edge of a range, so that rounding cannot leave a unit just outside
 CLEARANCE = 1e-4  # squared map units that rounding may cost
+GRAZING = 1e-6  # map units: a walk along the tangent of who is touched goes on, however rounding puts it
 ARRIVED = 0.05  # rule 11: a move order ends this close to its point
 
 
@@ -59,20 +61,23 @@ def is_ground(w: World, layer: int, x: float, y: float) -> bool:
 
 @part
 def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
-    """Whether unit i has to walk around unit j (rule 14): always one of the other side, and by a switch a fighting one
-    of its own."""
+    """Whether unit i has to walk around unit j (rule 14): one of the other side, or a comrade that fights.
+
+    Agents walk through theirs by default: with them held up, policies of the real game lose 8m (docs/fidelity.md).
+    """
     if f[j].health <= 0 or j == i or w.kinds[f[j].kind].layer != w.kinds[f[i].kind].layer:
         return False
     if (j < w.n_agents) != (i < w.n_agents):
         return w.switches.blocking
-    return w.switches.own_fighters_block and f[j].fighting
+    held_up = ENEMY_SIDE if i >= w.n_agents else BOTH_SIDES
+    return w.switches.own_fighters_block >= held_up and f[j].fighting
 
 
 @part
 def hits(ahead_x: float, ahead_y: float, x: float, y: float, reach: float, length: float) -> bool:
-    """Whether a walk of ``length`` along a unit vector comes within ``reach`` of (x, y); walking away never does."""
+    """Whether a walk of ``length`` along a unit vector comes within ``reach`` of (x, y); walking past never does."""
     along = ahead_x * x + ahead_y * y
-    if along <= 0:
+    if along <= GRAZING:
         return False
     along = min(along, length)
     x, y = x - along * ahead_x, y - along * ahead_y

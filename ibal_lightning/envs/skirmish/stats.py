@@ -90,9 +90,12 @@ def unit_facts(kind: str, version: str) -> dict[str, Any]:
     """Facts of one kind from units.json, with the changes of lotv.json for that version."""
     facts = dict(load_facts("units")["units"][kind])
     if version == "lotv":
-        changes = load_facts("lotv")["units"].get(kind, {})
-        weapon = facts.get("weapon", {}) | changes.get("weapon", {})
-        facts |= changes | ({"weapon": weapon} if weapon else {})
+        lotv = load_facts("lotv")
+        changes = lotv["units"].get(kind, {})
+        if "weapon" in facts:
+            new = {"scan_beyond_range": lotv["scan_beyond_range"]} | changes.get("weapon", {})
+            changes = changes | {"weapon": facts["weapon"] | new}
+        facts |= changes
     return facts | {"kind": kind}
 
 
@@ -160,9 +163,14 @@ def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
 
 
 def scan_range(weapon: dict[str, Any]) -> float:
-    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6)."""
+    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6).
+
+    Legacy of the Void looks 0.5 beyond the range of a weapon (``data/lotv.json``).
+    """
+    if not weapon:
+        return 0.0
     least = load_facts("units")["engine"]["min_scan_range"]
-    return max(float(weapon["range"]), float(least)) if weapon else 0.0
+    return max(float(weapon["range"]) + float(weapon.get("scan_beyond_range", 0.0)), float(least))
 
 
 def hit_damage(weapon: dict[str, Any], victim: dict[str, Any]) -> float:

@@ -10,7 +10,12 @@ from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
 LIMITS = {"scan_bonus": 32.0, "initial_loops": 160}  # map units: the whole map; loops: 20 env steps
-ENEMY_MEDIVACS = {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY}
+NO_SIDE, ENEMY_SIDE, BOTH_SIDES = 0, 1, 2
+# Switches of several choices, and what the compiled functions read for each.
+CHOICES = {
+    "enemy_medivac": {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY},
+    "own_fighters_block": {"nobody": NO_SIDE, "enemies": ENEMY_SIDE, "everybody": BOTH_SIDES},
+}
 
 
 class Switches(NamedTuple):
@@ -24,7 +29,7 @@ class Switches(NamedTuple):
     acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; trained policies disagree
     turning: bool = True  # 12: turning takes time
     blocking: bool = True  # 14: units of opposite sides block one another
-    own_fighters_block: bool = False  # 14: so do fighting units of one's own side
+    own_fighters_block: int = ENEMY_SIDE  # 14: so do fighting comrades, of the enemies only (docs/fidelity.md)
     separation: bool = True  # 14: units of one side are pushed apart
     windup: bool = True  # 15: damage point
     backswing: bool = True  # 15: no walking right after a shot
@@ -42,7 +47,7 @@ SWITCHES = np.dtype([(name, type(value)) for name, value in Switches()._asdict()
 
 
 def make_switches(scenario: Scenario, **options: Any) -> Switches:
-    """Switches from options under the names above; ``enemy_medivac`` is walk, stay or heal.
+    """Switches from options under the names above; those of ``CHOICES`` by the names there.
 
     The enemy medivac walks without healing on SMAC maps (measured on MMM, mechanism unknown). On SMACv2 it never gets
     a valid order and heals by autocast while idle (SMAC.md section 3).
@@ -61,10 +66,10 @@ def make_switches(scenario: Scenario, **options: Any) -> Switches:
 
 def parse_switch(name: str, value: Any) -> bool | int | float:
     """The value of a switch in the type the compiled functions expect."""
-    if name == "enemy_medivac":
-        if not isinstance(value, str) or value not in ENEMY_MEDIVACS:
-            raise ValueError(f"Unknown enemy_medivac {value!r}: {nearest_names(str(value), ENEMY_MEDIVACS)}")
-        return ENEMY_MEDIVACS[value]
+    if name in CHOICES:
+        if not isinstance(value, str) or value not in CHOICES[name]:
+            raise ValueError(f"Unknown {name} {value!r}: {nearest_names(str(value), CHOICES[name])}")
+        return CHOICES[name][value]
     default = getattr(Switches(), name)
     if isinstance(default, bool):
         if not isinstance(value, bool):
