@@ -65,12 +65,12 @@ def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
 
     Agents walk through theirs by default: with them held up, policies of the real game lose 8m (docs/fidelity.md).
     """
-    if f[j].health <= 0 or j == i or w.kinds[f[j].kind].layer != w.kinds[f[i].kind].layer:
-        return False
     if (j < w.n_agents) != (i < w.n_agents):
-        return w.switches.blocking
-    held_up = ENEMY_SIDE if i >= w.n_agents else BOTH_SIDES
-    return w.switches.own_fighters_block >= held_up and f[j].fighting
+        in_the_way = w.switches.blocking
+    else:
+        held_up = ENEMY_SIDE if i >= w.n_agents else BOTH_SIDES
+        in_the_way = f[j].fighting and j != i and w.switches.own_fighters_block >= held_up
+    return in_the_way and f[j].health > 0 and w.kinds[f[j].kind].layer == w.kinds[f[i].kind].layer
 
 
 @part
