@@ -11,7 +11,6 @@ fits no learner is named, also in the JSON, and the others are played.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from battle_rules import add_rules, chosen_rules
 from fitting import fitting_learner
 from plain_json import write_json
 from references import reference
@@ -28,7 +28,6 @@ from torch import Tensor
 
 from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
-from ibal_lightning.envs.skirmish.stats import STATS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
 from ibal_lightning.types import Timestep
@@ -174,15 +173,6 @@ def show(row: dict[str, Any]) -> str:
     return f"{head} {ours} {others}"
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """A ``name=value`` battle switch; the value is read as JSON where it can be."""
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -192,11 +182,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--maps", nargs="*", help="only these maps")
     parser.add_argument("--sources", nargs="*", help="only these sources")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stats", choices=STATS, default=STATS[0])
     parser.add_argument("--spawn", default="lattice")
-    parser.add_argument(
-        "--set", nargs="*", default=[], type=parse_setting, metavar="RULE=VALUE", help="battle switches"
-    )
+    add_rules(parser)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.json and not args.json.parent.is_dir():
@@ -227,7 +214,7 @@ def main() -> None:
             f"No policies at {args.policies}: set IBAL_ORACLE_DIR or --policies to a folder with the weights of "
             "WALL (pretrain_model/) or ROMANCE, as SOURCE/LEARNER/MAP/agent.th or SOURCE/MAP/NAME/agent.th."
         )
-    options = {"seed": args.seed, "stats": args.stats, "spawn": args.spawn, "switches": dict(args.set)}
+    options = {"seed": args.seed, "spawn": args.spawn, **chosen_rules(args)}
     rows: list[dict[str, Any]] = []
     print("source  map             name        win rate            return              length              survivors"
           "           TD error            TD of 5 first       published     study  stand-in")  # fmt: skip

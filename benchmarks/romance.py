@@ -1,6 +1,6 @@
 """ROMANCE's table for 2s3z on the embedded engine: its released policies under its released attackers.
 
-    python benchmarks/romance.py --games 128 [--stats liberty]
+    python benchmarks/romance.py --games 128 [--victims vanilla ...] [--stats liberty] [--set RULE=VALUE ...]
 
 Reads romance/2s3z/<name>/agent.th and romance/2s3z/attackers/ from IBAL_ORACLE_DIR (default ../shared/data/oracle).
 The agents are fed executed last actions, as in ROMANCE's code. Its evaluation averages the five attackers of the
@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from battle_rules import add_rules, chosen_rules
 
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ega import Ega, attacker_files
 from ibal_lightning.attacks.random_action import RandomAction
 from ibal_lightning.backbones.pymarl import load_agent
 from ibal_lightning.backbones.q_learner import Vdn
-from ibal_lightning.envs.skirmish.stats import STATS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.evaluation.statistics import wilson_interval
 from ibal_lightning.evaluation.suite import play
@@ -62,18 +62,19 @@ def main() -> None:
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
     parser.add_argument("--games", type=int, default=128, help="games per policy and column")
-    parser.add_argument("--stats", choices=STATS, default=STATS[0], help="weapons")
+    parser.add_argument("--victims", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), help="only these")
+    add_rules(parser)
     args = parser.parse_args()
     folder = args.policies / "romance" / "2s3z"
     if not (folder / "vanilla" / "agent.th").exists():
         sys.exit(f"no policies under {folder}: set IBAL_ORACLE_DIR, see docs/fidelity.md")
     torch.set_num_threads(1)
-    env = Smac(num_envs=args.games, seed=0, map_name="2s3z", stats=args.stats)
+    env = Smac(num_envs=args.games, seed=0, map_name="2s3z", **chosen_rules(args))
     threat = Threat()
     milder = (Attack(env.spec, threat), RandomAction(env.spec, threat, p=0.1))
     archive = ega_games(env, folder / "attackers")
     print("| victim | policies | natural | random action | EGA, whole archive | EGA | published |\n|" + "---|" * 7)
-    for group, published in PUBLISHED.items():
+    for group in args.victims:
         columns: list[list[float]] = [[], [], [], []]  # won games of each policy, scaled to --games
         paths = sorted(p for p in folder.iterdir() if p.name.split("_")[0] == group)
         for seed, path in enumerate(paths):
@@ -84,7 +85,7 @@ def main() -> None:
                 column.append(won)
         played = args.games * len(paths)
         cells = " | ".join(interval(sum(column), played) for column in columns)
-        print(f"| {group} | {len(paths)} | {cells} | {' / '.join(map(str, published))} |", flush=True)
+        print(f"| {group} | {len(paths)} | {cells} | {' / '.join(map(str, PUBLISHED[group]))} |", flush=True)
 
 
 def interval(won: float, played: int) -> str:
