@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
+from ibal_lightning.envs.skirmish.placement import SPAWNS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
 from ibal_lightning.types import Timestep
@@ -182,7 +183,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--maps", nargs="*", help="only these maps")
     parser.add_argument("--sources", nargs="*", help="only these sources")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spawn", default="lattice")
+    parser.add_argument("--spawn", choices=SPAWNS, default=SPAWNS[0])
     add_rules(parser)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

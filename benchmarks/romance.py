@@ -69,7 +69,7 @@ def main() -> None:
     if not (folder / "vanilla" / "agent.th").exists():
         sys.exit(f"no policies under {folder}: set IBAL_ORACLE_DIR, see docs/fidelity.md")
     torch.set_num_threads(1)
-    env = Smac(num_envs=args.games, seed=0, map_name="2s3z", **chosen_rules(args))
+    env = Smac(num_envs=args.games, seed=0, map_name="2s3z", engine="skirmish", **chosen_rules(args))
     threat = Threat()
     milder = (Attack(env.spec, threat), RandomAction(env.spec, threat, p=0.1))
     archive = ega_games(env, folder / "attackers")

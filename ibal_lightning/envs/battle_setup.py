@@ -23,6 +23,7 @@ from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
 from ibal_lightning.envs.skirmish.play import play_shares
 from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.envs.skirmish.switches import changed_switches
 from ibal_lightning.envs.worker_games import WorkerGames
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.types import EnvSpec
@@ -133,7 +134,7 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
             "heights. Leave it at False or use the genuine game with engine=sc2."
         )
     announce_compilation()
-    switches = dict(request.switches or {})
+    switches = request.switches or {}
     engine = Engine(
         scenario,
         rules,
@@ -142,9 +143,9 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
         threads=request.threads,
         stats=request.stats,
         spawn=request.spawn,
-        **switches,
+        switches=switches,
     )
-    ours = {"stats": request.stats, "spawn": request.spawn, "switches": switches}
+    ours = {"stats": request.stats, "spawn": request.spawn, "switches": changed_switches(scenario, switches)}
     return SkirmishGames(make_spec(scenario, rules, "skirmish", {**matters, **ours}), rules, engine)
 
 

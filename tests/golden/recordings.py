@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ibal_lightning.envs.skirmish.capabilities import apply_capabilities
 from ibal_lightning.envs.skirmish.catalogue import Scenario, smac_scenario, smacv2_scenario
 from ibal_lightning.envs.skirmish.commands import command_game
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
@@ -26,6 +27,7 @@ from ibal_lightning.envs.skirmish.rules import Rules, make_rules
 from ibal_lightning.envs.skirmish.state import KINDS, Commands, Units, allocate_commands, allocate_units
 from ibal_lightning.envs.skirmish.visits import release_dead
 
+ABILITIES = ("attack", "enemy_mask")  # of a capability_config: those that agents are shown
 NOT_INTERFACE = ("map_name", "capability_config")  # constructor arguments that choose the scenario
 
 
@@ -117,7 +119,10 @@ def load(path: Path) -> Recording:
     flags = {name: value for name, value in meta["options"].items() if name not in NOT_INTERFACE}
     options = smac_options(flags) if meta["package"] == "smac" else smacv2_options(flags)
     height = data["terrain_height_sent"][::-1] / 255  # sent from the north
-    return Recording(data, meta, make_rules(scenario, options, height=height))
+    config = meta.get("capability_config") or {}
+    shown = {name: config[name] for name in ABILITIES if name in config}
+    abilities = apply_capabilities(scenario, shown or None)[1]
+    return Recording(data, meta, make_rules(scenario, options, capabilities=abilities, height=height))
 
 
 def recorded_scenario(meta: dict[str, Any], data: dict[str, np.ndarray]) -> Scenario:

@@ -66,7 +66,7 @@ def make_field(
     scenario = Scenario(
         "field", "smac", len(allies), len(enemies), 100, "T", "T", 0, "", pathing, *groups, EnemyOrder(order)
     )
-    chosen = make_switches(scenario, **({"jitter": False} | switches))
+    chosen = make_switches(scenario, {"jitter": False} | switches)
     w = make_world(scenario, load_stats("liberty"), make_terrain(scenario), chosen)
     f = np.zeros(scenario.n_units, FIGHTER)
     for i, (kind, x, y) in enumerate([*allies, *enemies]):

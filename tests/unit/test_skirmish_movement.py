@@ -284,7 +284,7 @@ def test_zerglings_set_out_before_the_first_look() -> None:
     north = []
     for loops in (0, 2):
         rules = make_rules(scenario, smac_options({}))
-        engine = Engine(scenario, rules, num_envs=1, seed=0, initial_loops=loops)
+        engine = Engine(scenario, rules, num_envs=1, seed=0, switches={"initial_loops": loops})
         engine.reset()
         assert (engine.arena.fighters["order"][:, 2:] == ATTACKING).all()
         north.append(engine.arena.units.y[0, 2:].mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,29 @@ def test_an_unknown_scenario_names_the_nearest() -> None:
         ({"pathing_rows_y0_first": ["..."]}, "must be 32 rows of 32"),
         ({"n_agents": 4}, "ally spawn groups hold 3 units, not 4"),
         ({"spawn": {"ally": [["marin", 3, [9, 16]]], "enemy": []}}, "unknown unit 'marin': did you mean marine"),
-        ({"enemy_order": {"kind": "dance"}}, "Unknown enemy order 'dance'"),
+        ({"enemy_order": {"kind": "dance"}}, "unknown enemy order 'dance'"),
+        ({"enemy_order": {"kind": "attack_move", "point": [40, 16]}}, r"the enemies' point must be \[x, y\] within 0"),
+        ({"n_agents": "3"}, "n_agents must be a whole number of at least 1, not '3'"),
+        ({"limit": -1}, "limit must be a whole number of at least 1, not -1"),
+        ({"unit_type_bits": -2}, "unit_type_bits must be a whole number of at least 0, not -2"),
+        ({"a_race": "Q"}, "a_race must be one of T, P, Z, not 'Q'"),
+        ({"spawn": {"ally": [["marine", 3, [99, 16]]], "enemy": []}}, "the place of the marines must be"),
+        ({"spawn": {"ally": [["marine", 3, [float("nan"), 16]]], "enemy": []}}, "the place of the marines must be"),
+        ({"spawn": {"ally": [["marine", -3, [9, 16]]], "enemy": []}}, "the number of marines must be a whole number"),
     ],
 )
 def test_malformed_map_data_is_named(change: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"'3m'.*{message}"):
         parse_map("3m", load_facts("maps")["maps"]["3m"] | change)
+
+
+def test_units_without_a_place_are_counted() -> None:
+    scenario = smac_scenario("3m")
+    far = np.zeros_like(scenario.pathing)
+    far[:2, 30:] = True
+    walled = dataclasses.replace(scenario, pathing=far)
+    with pytest.raises(ValueError, match="'3m': 6 units find no place"):
+        Engine(walled, make_rules(walled, smac_options({})), num_envs=1, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +96,15 @@ def test_malformed_map_data_is_named(change: dict, message: str) -> None:
     [
         ({"stats": "void"}, "Unknown unit stats 'void'"),
         ({"spawn": "fited"}, "Unknown spawn 'fited': did you mean fitted"),
-        ({"jiter": True}, "Unknown battle switch 'jiter': did you mean jitter"),
-        ({"jitter": 1}, "jitter must be true or false"),
-        ({"enemy_medivac": "fly"}, "Unknown enemy_medivac 'fly'"),
-        ({"initial_loops": -1}, "initial_loops must be a whole number from 0 to 160, not -1"),
-        ({"initial_loops": 10**6}, "initial_loops must be a whole number from 0 to 160"),
-        ({"initial_loops": 2.5}, "initial_loops must be a whole number"),
-        ({"scan_bonus": float("nan")}, "scan_bonus must be a number from 0 to 32"),
+        ({"switches": {"jiter": True}}, "Unknown battle switch 'jiter': did you mean jitter"),
+        ({"switches": {"stats": "liberty"}}, "Unknown battle switch 'stats'"),
+        ({"switches": {"jitter": 1}}, "jitter must be true or false"),
+        ({"switches": {"enemy_medivac": "fly"}}, "Unknown enemy_medivac 'fly'"),
+        ({"switches": {"own_fighters_block": True}}, "Unknown own_fighters_block True: Allowed: nobody, enemies, ev"),
+        ({"switches": {"initial_loops": -1}}, "initial_loops must be a whole number from 0 to 160, not -1"),
+        ({"switches": {"initial_loops": 10**6}}, "initial_loops must be a whole number from 0 to 160"),
+        ({"switches": {"initial_loops": 2.5}}, "initial_loops must be a whole number"),
+        ({"switches": {"scan_bonus": float("nan")}}, "scan_bonus must be a number from -0.5 to 32"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
     ],
@@ -97,6 +117,9 @@ def test_bad_options_of_the_engine(options: dict, message: str) -> None:
 def test_fitted_positions_exist_for_four_maps_only() -> None:
     with pytest.raises(ValueError, match="no positions for '3s5z'"):
         make_engine("3s5z", spawn="fitted")
+    assert (
+        make_engine("3m", spawn="fitted", switches={"initial_loops": 5}).arena.world["switches"]["initial_loops"] == 5
+    )
     engine = make_engine("3m", spawn="fitted")
     engine.reset()
     assert sorted(engine.arena.units.x[0, :3] - 9) == pytest.approx([0.30, 0.38, 0.98], abs=1e-6)
@@ -133,7 +156,7 @@ def test_stats_in_game_loops(version: str, kind: str, field: str, expected: floa
         ("baneling", "marine", 35),
         ("stalker", "zealot", 13),
         ("stalker", "colossus", 18),
-        ("colossus", "zergling", 15),  # two hits leave it alive: with 20 random play wins 2c_vs_64zg
+        ("colossus", "zergling", 15),  # two hits leave it alive, where the mod's 20 kill it
     ],
 )
 def test_damage_depends_on_attributes(shooter: str, victim: str, damage: float) -> None:
@@ -179,7 +202,7 @@ DISC = {(x, y) for x in range(-3, 4) for y in range(-3, 4) if x * x + y * y <= 9
 def test_enemies_start_where_recordings_of_the_real_game_show_them(
     name: str, kind: str, seen: set[tuple[int, int]]
 ) -> None:
-    engine = make_engine(name, num_envs=1, initial_loops=0)
+    engine = make_engine(name, num_envs=1, switches={"initial_loops": 0})
     engine.reset()
     f = engine.arena.fighters[0][-engine.scenario.n_enemies :]
     f = f[f["kind"] == KINDS.index(kind)]
@@ -189,7 +212,7 @@ def test_enemies_start_where_recordings_of_the_real_game_show_them(
 
 def test_enemies_march_in_formation() -> None:
     for formation in (True, False):
-        engine = make_engine("27m_vs_30m", num_envs=1, initial_loops=30, formation=formation)
+        engine = make_engine("27m_vs_30m", num_envs=1, switches={"initial_loops": 30, "formation": formation})
         engine.reset()
         f = engine.arena.fighters[0][-30:]
         assert f["x"].mean() < 19.5
@@ -209,7 +232,7 @@ def assert_apart(engine: Engine) -> None:
 
 @pytest.mark.parametrize("name", ["25m", "MMM2", "so_many_baneling", "2c_vs_64zg", "protoss_20_vs_23", "zerg_10_vs_11"])
 def test_units_start_apart_inside_the_map_and_allies_are_numbered_by_kind_and_place(name: str) -> None:
-    engine = make_engine(name, initial_loops=0)
+    engine = make_engine(name, switches={"initial_loops": 0})
     for _ in range(2):
         engine.reset()
         assert_apart(engine)
@@ -237,7 +260,7 @@ def test_smacv2_draws_teams_by_weight_without_teams_of_exceptions() -> None:
 
 
 def test_smacv2_starts_surrounded_or_mirrored_half_the_time_each() -> None:
-    engine = make_engine("zerg_5_vs_5", num_envs=2000, initial_loops=0)
+    engine = make_engine("zerg_5_vs_5", num_envs=2000, switches={"initial_loops": 0})
     engine.reset()
     x, y = engine.arena.units.x, engine.arena.units.y
     surrounded = (np.hypot(x[:, :5] - 16, y[:, :5] - 16) < 3).all(axis=1)
@@ -251,7 +274,9 @@ def test_smacv2_starts_surrounded_or_mirrored_half_the_time_each() -> None:
 def drawn(race: str, num_envs: int, **config) -> Engine:
     """Battles of a race with another ``capability_config``, as they stand before anybody walks."""
     scenario, _ = apply_capabilities(smacv2_scenario(f"{race}_5_vs_5"), config)
-    engine = Engine(scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, seed=1, initial_loops=0)
+    engine = Engine(
+        scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, seed=1, switches={"initial_loops": 0}
+    )
     engine.reset()
     return engine
 
@@ -295,8 +320,8 @@ def test_as_many_as_find_room_stand_apart(race: str, n: int, m: int) -> None:
 
 
 def test_switch_defaults_differ_where_the_games_do() -> None:
-    assert make_switches(smac_scenario("MMM")).enemy_medivac == 0
-    assert make_switches(smacv2_scenario("terran_5_vs_5")).enemy_medivac == 2
+    assert make_switches(smac_scenario("MMM"), {}).enemy_medivac == 0
+    assert make_switches(smacv2_scenario("terran_5_vs_5"), {}).enemy_medivac == 2
 
 
 def test_compilations_go_when_a_source_changes(tmp_path: Path) -> None:

@@ -57,9 +57,8 @@ def make_arena(
     Raises:
         ValueError: unknown stats, spawn or switch, or more units than find room.
     """
-    chosen = make_switches(scenario, **switches)
-    if spawn == "fitted":
-        chosen = chosen._replace(initial_loops=fitted_spawn(scenario)["initial_loops"])
+    walked = {"initial_loops": fitted_spawn(scenario)["initial_loops"]} if spawn == "fitted" else {}
+    chosen = make_switches(scenario, walked | dict(switches))
     world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
     if world[0]["drawn"]:
         check_room(world[0])

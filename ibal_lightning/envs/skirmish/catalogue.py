@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.map_checks import check_point, check_race, check_whole
 from ibal_lightning.envs.skirmish.state import KINDS
 
 MAP_CELLS = 32  # every map of both packages is 32 x 32 cells of one map unit
@@ -123,22 +124,23 @@ def parse_map(name: str, facts: dict[str, Any]) -> Scenario:
     """A scenario from one entry of maps.json.
 
     Raises:
-        ValueError: unknown kinds, group sizes that do not add up, or a pathing grid that is not 32 x 32.
+        ValueError: unknown kinds or races, numbers out of range, points off the map, group sizes that do not add up,
+            or a pathing grid that is not 32 x 32.
     """
     scenario = Scenario(
         name=name,
         game="smac",
-        n_agents=facts["n_agents"],
-        n_enemies=facts["n_enemies"],
-        limit=facts["limit"],
-        ally_race=facts["a_race"],
-        enemy_race=facts["b_race"],
-        unit_type_bits=facts["unit_type_bits"],
+        n_agents=check_whole(name, "n_agents", facts["n_agents"], 1),
+        n_enemies=check_whole(name, "n_enemies", facts["n_enemies"], 1),
+        limit=check_whole(name, "limit", facts["limit"], 1),
+        ally_race=check_race(name, "a_race", facts["a_race"]),
+        enemy_race=check_race(name, "b_race", facts["b_race"]),
+        unit_type_bits=check_whole(name, "unit_type_bits", facts["unit_type_bits"], 0),
         map_type=facts["map_type"],
         pathing=parse_pathing(name, facts["pathing_rows_y0_first"]),
         ally_groups=parse_groups(name, facts["spawn"]["ally"]),
         enemy_groups=parse_groups(name, facts["spawn"]["enemy"]),
-        order=parse_order(facts["enemy_order"]),
+        order=parse_order(name, facts["enemy_order"]),
     )
     counts = [("ally", scenario.n_agents, scenario.ally_groups), ("enemy", scenario.n_enemies, scenario.enemy_groups)]
     for side, expected, groups in counts:
@@ -159,17 +161,27 @@ def parse_groups(name: str, groups: list[Any]) -> tuple[Group, ...]:
     unknown = [kind for kind, _, _ in groups if kind not in KINDS]
     if unknown:
         raise ValueError(f"Map {name!r}: unknown unit {unknown[0]!r}: {nearest_names(unknown[0], KINDS)}")
-    return tuple(Group(KINDS.index(kind), int(count), float(x), float(y)) for kind, count, (x, y) in groups)
+    return tuple(
+        Group(
+            KINDS.index(kind),
+            check_whole(name, f"the number of {kind}s", count, 1),
+            *check_point(name, f"the place of the {kind}s", point, MAP_CELLS),
+        )
+        for kind, count, point in groups
+    )
 
 
-def parse_order(facts: dict[str, Any]) -> EnemyOrder:
+def parse_order(name: str, facts: dict[str, Any]) -> EnemyOrder:
     """The enemy order of a map."""
     if facts["kind"] not in ("attack_move", "attack_units", "none"):
-        raise ValueError(f"Unknown enemy order {facts['kind']!r}; allowed: attack_move, attack_units, none")
+        raise ValueError(
+            f"Map {name!r}: unknown enemy order {facts['kind']!r}; allowed: attack_move, attack_units, none"
+        )
     if facts["kind"] != "attack_move":
         return EnemyOrder(facts["kind"])
     first, last = facts.get("between", [facts["point"], facts["point"]])
-    return EnemyOrder("attack_move", (float(first[0]), float(first[1])), (float(last[0]), float(last[1])))
+    start, end = (check_point(name, "the enemies' point", point, MAP_CELLS) for point in (first, last))
+    return EnemyOrder("attack_move", start, end)
 
 
 # SMACv2's YAML files: kinds in their list order with weights, exceptions; sizes as agents, enemies.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena, settings
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.commands import find_illegal
@@ -34,7 +35,7 @@ class Engine:
         threads: how many threads share the games.
         stats: weapons, lotv (as seen in the game) or liberty (as in the mod's files).
         spawn: placement rule, lattice or fitted.
-        **switches: battle rules by the names of ``Switches``.
+        switches: battle rules by the names of ``Switches``.
 
     Raises:
         ValueError: sizes out of range, or an unknown stats, spawn or switch.
@@ -50,14 +51,15 @@ class Engine:
         threads: int = 1,
         stats: str = "lotv",
         spawn: str = "lattice",
-        **switches: Any,
+        switches: Mapping[str, Any] | None = None,
     ) -> None:
         check_sizes(scenario, num_envs, threads)
         self.scenario, self.num_envs = scenario, num_envs
         self.ally_health = 1.0
         self.seed = seed
-        self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches)
-        self._settings = {"scenario": scenario.name, "stats": stats, "spawn": spawn} | settings(self._arena)
+        self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches or {})
+        named = {"engine": VERSION, "scenario": scenario.name, "stats": stats, "spawn": spawn}
+        self._settings = named | settings(self._arena)
         self.recorder: Recorder | None = None
         self._crew = hire(self._arena, min(threads, num_envs))
 

@@ -61,9 +61,10 @@ def is_ground(w: World, layer: int, x: float, y: float) -> bool:
 
 @part
 def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
-    """Whether unit i has to walk around unit j (rule 14): one of the other side, or a comrade that fights.
+    """Whether unit i has to walk around unit j: one of the other side, or, of the sides that the switch names, a
+    comrade that fights.
 
-    Agents walk through theirs by default: with them held up, policies of the real game lose 8m (docs/fidelity.md).
+    Rule 14 has no own side held up; by default enemies are, and agents are not (evidence: docs/fidelity.md).
     """
     if (j < w.n_agents) != (i < w.n_agents):
         in_the_way = w.switches.blocking
@@ -75,7 +76,7 @@ def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
 
 @part
 def hits(ahead_x: float, ahead_y: float, x: float, y: float, reach: float, length: float) -> bool:
-    """Whether a walk of ``length`` along a unit vector comes within ``reach`` of (x, y); walking past never does."""
+    """Whether a walk of ``length`` along a unit vector comes within ``reach`` of (x, y); walking away never does."""
     along = ahead_x * x + ahead_y * y
     if along <= GRAZING:
         return False

@@ -30,7 +30,8 @@ def starting_fighters(w: World, scenario: Scenario, spawn: str) -> Fighters:
     Kinds and positions are all that is set, and nothing where teams are drawn.
 
     Raises:
-        ValueError: another rule than lattice or fitted (rule 19), or no fitted positions for this map.
+        ValueError: another rule than lattice or fitted (rule 19), no fitted positions for this map, or units that find
+            no place.
     """
     if spawn not in SPAWNS:
         raise ValueError(f"Unknown spawn {spawn!r}: {nearest_names(spawn, SPAWNS)}")
@@ -44,7 +45,8 @@ def starting_fighters(w: World, scenario: Scenario, spawn: str) -> Fighters:
     if groups and spawn == "lattice":
         f["x"] = [group.x for group in groups for _ in range(group.count)]
         f["y"] = [group.y for group in groups for _ in range(group.count)]
-        settle(w, f, lattice_offsets())
+        if homeless := settle(w, f, lattice_offsets()):
+            raise ValueError(f"Map {scenario.name!r}: {homeless} units find no place around their spawn points.")
     return f
 
 

@@ -1,7 +1,11 @@
-"""Rules of the battle that the study could not settle, as switches; defaults follow ENGINE_RULES section 2."""
+"""Rules of the battle that the study could not settle, as switches.
+
+Defaults follow ENGINE_RULES section 2 but for formation, own_fighters_block and path_finding: see docs/fidelity.md.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +13,8 @@ import numpy as np
 from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
-LIMITS = {"scan_bonus": 32.0, "initial_loops": 160}  # map units: the whole map; loops: 20 env steps
+# Map units: from nothing beyond a weapon's range to the whole map; loops: 20 env steps.
+LIMITS = {"scan_bonus": (-0.5, 32.0), "initial_loops": (0, 160)}
 NO_SIDE, ENEMY_SIDE, BOTH_SIDES = 0, 1, 2
 # Switches of several choices, and what the compiled functions read for each.
 CHOICES = {
@@ -46,7 +51,7 @@ class Switches(NamedTuple):
 SWITCHES = np.dtype([(name, type(value)) for name, value in Switches()._asdict().items()], align=True)
 
 
-def make_switches(scenario: Scenario, **options: Any) -> Switches:
+def make_switches(scenario: Scenario, options: Mapping[str, Any]) -> Switches:
     """Switches from options under the names above; those of ``CHOICES`` by the names there.
 
     The enemy medivac walks without healing on SMAC maps (measured on MMM, mechanism unknown). On SMACv2 it never gets
@@ -55,13 +60,18 @@ def make_switches(scenario: Scenario, **options: Any) -> Switches:
     Raises:
         ValueError: an unknown name or a value of the wrong kind.
     """
-    defaults = Switches()._asdict()
-    defaults["enemy_medivac"] = HEAL_AUTOMATICALLY if scenario.order.kind == "chase" else WALK
+    chosen: dict[str, Any] = {"enemy_medivac": HEAL_AUTOMATICALLY if scenario.order.kind == "chase" else WALK}
     for name, value in options.items():
-        if name not in defaults:
-            raise ValueError(f"Unknown battle switch {name!r}: {nearest_names(name, defaults)}")
-        defaults[name] = parse_switch(name, value)
-    return Switches(**defaults)
+        if name not in Switches._fields:
+            raise ValueError(f"Unknown battle switch {name!r}: {nearest_names(str(name), Switches._fields)}")
+        chosen[name] = parse_switch(name, value)
+    return Switches(**chosen)
+
+
+def changed_switches(scenario: Scenario, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that differ from the scenario's defaults, as compiled functions read them."""
+    default = make_switches(scenario, {})._asdict()
+    return {name: value for name, value in make_switches(scenario, options)._asdict().items() if value != default[name]}
 
 
 def parse_switch(name: str, value: Any) -> bool | int | float:
@@ -76,6 +86,7 @@ def parse_switch(name: str, value: Any) -> bool | int | float:
             raise ValueError(f"Battle switch {name} must be true or false, not {value!r}")
         return value
     wanted = ("whole number", int) if isinstance(default, int) else ("number", int | float)
-    if isinstance(value, bool) or not isinstance(value, wanted[1]) or not 0 <= value <= LIMITS[name]:
-        raise ValueError(f"Battle switch {name} must be a {wanted[0]} from 0 to {LIMITS[name]}, not {value!r}")
+    low, high = LIMITS[name]
+    if isinstance(value, bool) or not isinstance(value, wanted[1]) or not low <= value <= high:
+        raise ValueError(f"Battle switch {name} must be a {wanted[0]} from {low} to {high}, not {value!r}")
     return type(default)(value)
