@@ -31,6 +31,7 @@ from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
 from ibal_lightning.envs.skirmish.placement import SPAWNS
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2
+from ibal_lightning.evaluation.statistics import wilson_interval
 from ibal_lightning.types import Timestep
 
 GAMMA = 0.99
@@ -132,19 +133,11 @@ def mean_interval(values: Tensor) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def wilson_interval(won: Tensor) -> tuple[float, float, float]:
-    """Win rate and its Wilson 95 % interval."""
-    n, p = len(won), float(won.mean())
-    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n)) / (1 + Z95**2 / n)
-    return p, centre - half, centre + half
-
-
 def summarize(policy: Policy, tally: Tally, with_mixer: bool) -> dict[str, Any]:
     """One row of the table."""
     row: dict[str, Any] = {"source": policy.source, "name": policy.name, "map": policy.map_name}
     row["games"] = len(tally.won)
-    row["win_rate"] = wilson_interval(tally.won)
+    row["win_rate"] = (float(tally.won.mean()), *wilson_interval(float(tally.won.sum()), len(tally.won)))
     row["return"] = mean_interval(tally.returns)
     row["length"] = mean_interval(tally.lengths)
     row["survivors"] = mean_interval(tally.survivors)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,8 @@ from ibal_lightning.backbones import pymarl
 from ibal_lightning.backbones.mixers import QmixMixer, QplexMixer, VdnMixer
 from ibal_lightning.backbones.q_learner import Qmix, Qplex
 from ibal_lightning.envs.matrix_game import payoff_matrix
+from tests.oracle import ORACLE
 
-ORACLE = Path(os.environ.get("IBAL_ORACLE_DIR", Path(__file__).parents[2] / "../shared/data/oracle"))
 N, A, S = 3, 4, 6
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.oracle import ORACLE
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 COMMANDS = ("engine", "estimators", "fidelity", "learning", "romance", "victims")
-ORACLE = Path(os.environ.get("IBAL_ORACLE_DIR", FOLDER.parent.parent / "shared/data/oracle"))
 
 
 def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -50,6 +50,15 @@ class Field:
         give_orders(self.w, self.f, 0, commands)
         return self
 
+    def disarm(self, kind: str) -> Field:
+        """No unit of that kind ever has anybody in range."""
+        self.w["kinds"]["range"][KINDS.index(kind)] = -10
+        return self
+
+    def apart(self, i: int, j: int) -> float:
+        """Between the centres of two units."""
+        return float(np.hypot(self.f["x"][j] - self.f["x"][i], self.f["y"][j] - self.f["y"][i]))
+
     def look(self, unit: int, x: float, y: float) -> Field:
         """Turn a unit to the direction (x, y)."""
         length = float(np.hypot(x, y))

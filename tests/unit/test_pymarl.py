@@ -16,8 +16,8 @@ from ibal_lightning.backbones.ppo import Mappo
 from ibal_lightning.backbones.q_learner import Qmix, Qplex, Vdn
 from ibal_lightning.functional.weights import adopt_moments
 from ibal_lightning.types import EnvSpec
+from tests.oracle import ORACLE
 
-ORACLE = Path(os.environ.get("IBAL_ORACLE_DIR", Path(__file__).parents[2] / "../shared/data/oracle"))
 LEARNERS = (Vdn, Qmix, Qplex)
 
 

@@ -61,18 +61,18 @@ def test_shooting_backwards_needs_a_turn_first() -> None:
 @pytest.mark.parametrize("offset", [0.0, 0.2, -0.5])
 def test_opposite_sides_never_overlap_and_walk_around_one_another(offset: float) -> None:
     field = make_field([("marine", 10.0, 16.0)], [("spinecrawler", 13.0, 16.0 + offset)])
-    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.disarm("spinecrawler")
     field.command(0, "move", x=18.0, y=16.0)
     touch = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
     for _ in range(100):
         field.loops(1)
-        assert np.hypot(field.f["x"][1] - field.f["x"][0], field.f["y"][1] - field.f["y"][0]) >= touch - 1e-5
+        assert field.apart(0, 1) >= touch - 1e-5
     assert field.f["x"][0] == pytest.approx(18, abs=0.06)
 
 
 def test_the_way_around_a_unit_is_two_tangents_and_the_arc_between() -> None:
     field = make_field([("marine", 10.0, 16.0)], [("spinecrawler", 12.0, 16.0)], turning=False)
-    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.disarm("spinecrawler")
     loops = field.command(0, "move", x=14.0, y=16.0).loops_until(lambda: field.f["order"][0] == 0)
     radius = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
     way = 2 * math.sqrt(4 - radius**2) + radius * 2 * math.asin(radius / 2)
@@ -82,7 +82,7 @@ def test_the_way_around_a_unit_is_two_tangents_and_the_arc_between() -> None:
 def test_a_row_of_fighting_comrades_is_walked_around_by_enemies() -> None:
     row = [("zealot", 15.0, 15.4), ("zealot", 15.0, 16.0), ("zealot", 15.0, 16.6)]
     field = make_field([("spinecrawler", 13.5, 16.0)], [*row, ("zealot", 17.0, 16.0)])
-    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.disarm("spinecrawler")
     field.loops(60)
     assert field.f["fighting"][1:].all()
     x, y = field.f["x"][1:], field.f["y"][1:]
@@ -124,14 +124,11 @@ def test_a_fighting_comrade_blocks_enemies_by_default_and_agents_by_switch(side:
     team, target = [("marine", 15.0, 16.0), ("zealot", 15.8, 16.0)], [("spinecrawler", 10.0, 16.0)]
     sides = (team, target) if side == "agents" else (target, team)
     field = make_field(*sides, own_fighters_block=blocks)
-    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.disarm("spinecrawler")
     marine, zealot = (0, 1) if side == "agents" else (1, 2)
     for agent in (0, 1) if side == "agents" else ():
         field.command(agent, "attack", 0)
-    apart = []
-    for _ in range(40):
-        field.loops(1)
-        apart.append(np.hypot(field.f["x"][zealot] - field.f["x"][marine], field.f["y"][zealot] - field.f["y"][marine]))
+    apart = [field.loops(1).apart(marine, zealot) for _ in range(40)]
     held_up = blocks == "everybody" or (blocks == "enemies" and side == "enemies")
     assert min(apart) == pytest.approx(0.75 if held_up else 0.0, abs=0.15)
     assert field.f["fighting"][[marine, zealot]].all()
@@ -143,7 +140,7 @@ def test_colossi_stride_over_units_and_cliffs_and_flyers_over_all() -> None:
     pathing[:, 12] = False
     for kind in ("colossus", "medivac"):
         field = make_field([(kind, 10.0, 16.0)], [("spinecrawler", 11.5, 16.0)], pathing=pathing)
-        field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+        field.disarm("spinecrawler")
         loops = field.command(0, "move", x=14.0, y=16.0).loops_until(lambda f=field.f: f["order"][0] == 0)
         assert loops == pytest.approx(4 / STATS[kind]["speed"], abs=2)
     field = make_field([("marine", 11.5, 16.0)], FAR, pathing=pathing).command(0, "move", x=14.0, y=16.0).loops(100)

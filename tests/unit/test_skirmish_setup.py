@@ -117,9 +117,8 @@ def test_bad_options_of_the_engine(options: dict, message: str) -> None:
 def test_fitted_positions_exist_for_four_maps_only() -> None:
     with pytest.raises(ValueError, match="no positions for '3s5z'"):
         make_engine("3s5z", spawn="fitted")
-    assert (
-        make_engine("3m", spawn="fitted", switches={"initial_loops": 5}).arena.world["switches"]["initial_loops"] == 5
-    )
+    walking = make_engine("3m", spawn="fitted", switches={"initial_loops": 5})
+    assert walking.arena.world["switches"]["initial_loops"] == 5
     engine = make_engine("3m", spawn="fitted")
     engine.reset()
     assert sorted(engine.arena.units.x[0, :3] - 9) == pytest.approx([0.30, 0.38, 0.98], abs=1e-6)

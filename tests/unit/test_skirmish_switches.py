@@ -80,11 +80,11 @@ def test_a_shot_that_has_begun_falls_if_its_target_is_up_to_one_outside(outside:
 @pytest.mark.parametrize("on", [True, False])
 def test_blocking(on: bool) -> None:
     field = make_field([("marine", 10.0, 16.0)], [("spinecrawler", 13.0, 16.0)], blocking=on)
-    field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+    field.disarm("spinecrawler")
     field.command(0, "move", x=18.0, y=16.0)
-    apart = [field.loops(1).f["x"][1] - field.f["x"][0] + 1j * (field.f["y"][1] - field.f["y"][0]) for _ in range(60)]
+    apart = [field.loops(1).apart(0, 1) for _ in range(60)]
     touch = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
-    assert (min(abs(z) for z in apart) > touch - 1e-4) == on
+    assert (min(apart) > touch - 1e-4) == on
 
 
 @pytest.mark.parametrize("on", [True, False])
@@ -118,7 +118,7 @@ def test_a_walk_along_the_edge_of_another_is_not_held_up() -> None:
         angle, reach = 2 * math.pi * k / 60, touch - (0.0, 0.01)[k % 2]
         x, y = 16 + reach * math.cos(angle), 16 + reach * math.sin(angle)
         field = make_field([("marine", x, y)], [("spinecrawler", 16.0, 16.0)], turning=False)
-        field.w["kinds"]["range"][KINDS.index("spinecrawler")] = -10
+        field.disarm("spinecrawler")
         field.command(0, "move", x=16 + 4 * math.cos(angle + 2.8), y=16 + 4 * math.sin(angle + 2.8))
         loops = field.loops_until(lambda f=field.f: f["order"][0] == 0)
         assert loops * STATS["marine"]["speed"] == pytest.approx(way, abs=0.4)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ibal_lightning.envs.skirmish.battle import TEAM_KINDS
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams, nearest_names
+from ibal_lightning.envs.skirmish.checks import is_number, is_whole
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.rules import SHIPPED, TYPE_BITS, Capabilities
 from ibal_lightning.envs.skirmish.state import KINDS
@@ -72,7 +73,7 @@ class Distribution:
         value = self[key]
         if key.endswith("_bound") and isinstance(value, list | tuple) and len(value) == 1:
             value = value[0]
-        if not _is_number(value) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ValueError(f"{self.name}.{key} must lie in [0, 1], not {value!r}.")
         return float(value)
 
@@ -166,7 +167,7 @@ def _weighted_teams(teams: Teams, gen: Distribution, allowed: tuple[str, ...]) -
     weights = gen.items("weights")
     if len(kinds) > TEAM_KINDS:
         raise ValueError(f"{gen.name}.unit_types must name at most {TEAM_KINDS} units, not {len(kinds)}.")
-    good = len(weights) == len(kinds) and all(_is_number(weight) and weight >= 0 for weight in weights)
+    good = len(weights) == len(kinds) and all(is_number(weight) and weight >= 0 for weight in weights)
     if not good or abs(sum(weights) - 1) > 1e-6:
         raise ValueError(f"{gen.name}.weights must be {len(kinds)} shares that add up to 1: {weights}")
     if all(kind in exceptions for kind, weight in zip(kinds, weights, strict=True) if weight > 0):
@@ -187,11 +188,7 @@ def _kind(name: Any, gen: Distribution, allowed: tuple[str, ...]) -> int:
     return KINDS.index(name)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+    if not is_whole(value) or not 1 <= value <= MAX_SIDE:
         raise ValueError(f"capability_config.{name} must be a whole number from 1 to {MAX_SIDE}, not {value!r}.")
     return value

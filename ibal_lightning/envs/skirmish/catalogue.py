@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.map_checks import check_point, check_race, check_whole
+from ibal_lightning.envs.skirmish.checks import check_point, check_race, check_whole
 from ibal_lightning.envs.skirmish.state import KINDS
 
 MAP_CELLS = 32  # every map of both packages is 32 x 32 cells of one map unit

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
+from ibal_lightning.envs.skirmish.checks import is_number, is_whole
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
 # Map units: from nothing beyond a weapon's range to the whole map; loops: 20 env steps.
 LIMITS = {"scan_bonus": (-0.5, 32.0), "initial_loops": (0, 160)}
-NO_SIDE, ENEMY_SIDE, BOTH_SIDES = 0, 1, 2
+NO_SIDE, ENEMY_SIDE, BOTH_SIDES = 0, 1, 2  # each concerns one side more
 # Switches of several choices, and what the compiled functions read for each.
 CHOICES = {
     "enemy_medivac": {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY},
@@ -85,8 +86,8 @@ def parse_switch(name: str, value: Any) -> bool | int | float:
         if not isinstance(value, bool):
             raise ValueError(f"Battle switch {name} must be true or false, not {value!r}")
         return value
-    wanted = ("whole number", int) if isinstance(default, int) else ("number", int | float)
+    wanted, is_wanted = ("whole number", is_whole) if isinstance(default, int) else ("number", is_number)
     low, high = LIMITS[name]
-    if isinstance(value, bool) or not isinstance(value, wanted[1]) or not low <= value <= high:
-        raise ValueError(f"Battle switch {name} must be a {wanted[0]} from {low} to {high}, not {value!r}")
+    if not is_wanted(value) or not low <= value <= high:
+        raise ValueError(f"Battle switch {name} must be a {wanted} from {low} to {high}, not {value!r}")
     return type(default)(value)

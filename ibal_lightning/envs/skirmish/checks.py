@@ -1,11 +1,20 @@
-"""Checks of what a map's facts say, so that a malformed file is named before a battle stands on it."""
+"""What counts as a number, and checks of a map's facts: a malformed file is named before a battle stands on it."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 RACES = ("T", "P", "Z")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_whole(name: str, what: str, value: Any, least: int) -> int:
@@ -14,9 +23,9 @@ def check_whole(name: str, what: str, value: Any, least: int) -> int:
     Raises:
         ValueError: it is not; names the map and the entry.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"Map {name!r}: {what} must be a whole number of at least {least}, not {value!r}")
-    return value
+    return int(value)
 
 
 def check_race(name: str, what: str, value: Any) -> str:
@@ -36,7 +45,6 @@ def check_point(name: str, what: str, point: Any, cells: int) -> tuple[float, fl
     Raises:
         ValueError: they do not, or are no numbers.
     """
-    numbers = [v for v in point if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
-    if len(point) != 2 or len(numbers) != 2 or not all(0 <= v <= cells for v in numbers):
+    if len(point) != 2 or not all(is_number(v) and 0 <= v <= cells for v in point):
         raise ValueError(f"Map {name!r}: {what} must be [x, y] within 0 and {cells}, not {point!r}")
     return float(point[0]), float(point[1])
