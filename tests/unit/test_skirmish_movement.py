@@ -118,8 +118,8 @@ def test_units_of_one_side_are_pushed_apart_half_each_unless_one_fights() -> Non
 
 
 @pytest.mark.parametrize("side", ["agents", "enemies"])
-@pytest.mark.parametrize("blocks", ["nobody", "enemies", "everybody"])
-def test_a_fighting_comrade_blocks_enemies_by_default_and_agents_by_switch(side: str, blocks: str) -> None:
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_fighting_comrade_blocks(side: str, blocks: bool) -> None:
     """A marine shoots at a building, and a zealot behind it wants to the same building."""
     team, target = [("marine", 15.0, 16.0), ("zealot", 15.8, 16.0)], [("spinecrawler", 10.0, 16.0)]
     sides = (team, target) if side == "agents" else (target, team)
@@ -129,8 +129,7 @@ def test_a_fighting_comrade_blocks_enemies_by_default_and_agents_by_switch(side:
     for agent in (0, 1) if side == "agents" else ():
         field.command(agent, "attack", 0)
     apart = [field.loops(1).apart(marine, zealot) for _ in range(40)]
-    held_up = blocks == "everybody" or (blocks == "enemies" and side == "enemies")
-    assert min(apart) == pytest.approx(0.75 if held_up else 0.0, abs=0.15)
+    assert min(apart) == pytest.approx(0.75 if blocks else 0.0, abs=0.15)
     assert field.f["fighting"][[marine, zealot]].all()
 
 
@@ -215,6 +214,33 @@ def test_the_switches_of_rule_seven(switches: dict, expected: int) -> None:
     assert field.f["target"][2] == expected
 
 
+def test_an_attacker_out_of_sight_moves_nobody_to_look_for_another_target() -> None:
+    """The marine nearest at first is passed by another; the zealot's attacker stands beyond its scan."""
+    marines = [("marine", 14.0, 16.0), ("marine", 12.5, 16.0), ("marine", 5.0, 16.0)]
+    field = make_field(marines, [("zealot", 17.0, 16.0)]).loops(1)
+    field.command(2, "attack", 0)
+    field.f["x"][1] = 14.5
+    assert field.loops(1).f["target"][3] == 0
+
+
+@pytest.mark.parametrize(("edges", "target"), [(7.99, 1), (8.01, 0)])
+def test_a_colossus_is_seen_from_afar_and_comes_before_attackers(edges: float, target: int) -> None:
+    apart = edges + STATS["colossus"]["radius"] + STATS["zealot"]["radius"]
+    field = make_field([("marine", 14.0, 16.0), ("colossus", 16.0 - apart, 16.0)], [("zealot", 16.0, 16.0)])
+    field.command(0, "attack", 0)
+    assert field.loops(1).f["target"][2] == target
+    field.f["x"][1] = field.f["x"][2] - apart - 1.0  # out of sight again
+    assert field.loops(1).f["target"][2] == 0
+
+
+@pytest.mark.parametrize(("rules", "target"), [({}, 1), ({"preempt": False}, 0), ({"colossus_first": False}, 0)])
+def test_a_colossus_that_comes_into_sight_takes_the_place_of_a_target(rules: dict, target: int) -> None:
+    field = make_field([("marine", 13.0, 16.0), ("colossus", 2.0, 16.0)], [("zealot", 16.0, 16.0)], **rules).loops(1)
+    assert field.f["target"][2] == 0
+    field.f["x"][1] = 10.0
+    assert field.loops(1).f["target"][2] == target
+
+
 def test_threats_and_medivacs_come_before_the_harmless() -> None:
     field = make_field([("zealot", 15.0, 18.5), ("marine", 13.0, 18.5)], [("medivac", 16.0, 16.0)])
     field.w["kinds"][KINDS.index("medivac")]["can_hit"] = 1
@@ -260,13 +286,13 @@ def test_chase_goes_for_the_closest_ally_until_it_dies() -> None:
 def test_an_order_on_the_allies_as_a_group_is_given_once_and_goes_on_with_the_next() -> None:
     """2c_vs_64zg: at once and not at the next env step, whatever else comes near, and to nobody who was not there."""
     allies = [("colossus", 20.0, 16.0), ("colossus", 12.0, 16.0)]
-    field = make_field(allies, [("zergling", 28.0, 16.0)], order="attack_units")
+    field = make_field(allies, [("zergling", 30.5, 16.0)], order="attack_units")
     field.command(0, "stop").loops(8)
     assert field.f["order"][2] == IDLE  # an env step orders nothing
     give_first_orders(field.w, field.f, np.uint64(0))
     assert (field.f["order"][2], field.f["order_target"][2]) == (ATTACKING, 0)
     field.loops(1)
-    assert field.f["x"][2] < 28.0
+    assert field.f["x"][2] < 30.5
     field.f["x"][1] = 27.0
     assert field.loops(3).f["order_target"][2] == 0  # kept until it dies
     field.f["health"][0] = 0.0

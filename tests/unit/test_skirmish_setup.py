@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +101,12 @@ def test_units_without_a_place_are_counted() -> None:
         ({"switches": {"stats": "liberty"}}, "Unknown battle switch 'stats'"),
         ({"switches": {"jitter": 1}}, "jitter must be true or false"),
         ({"switches": {"enemy_medivac": "fly"}}, "Unknown enemy_medivac 'fly'"),
-        ({"switches": {"own_fighters_block": True}}, "Unknown own_fighters_block True: Allowed: nobody, enemies, ev"),
+        ({"switches": {"enemy_medivac": True}}, "Unknown enemy_medivac True: Allowed: walk, stay, heal"),
+        ({"switches": {"own_fighters_block": "enemies"}}, "own_fighters_block must be true or false, not 'enemies'"),
         ({"switches": {"initial_loops": -1}}, "initial_loops must be a whole number from 0 to 160, not -1"),
         ({"switches": {"initial_loops": 10**6}}, "initial_loops must be a whole number from 0 to 160"),
         ({"switches": {"initial_loops": 2.5}}, "initial_loops must be a whole number"),
-        ({"switches": {"scan_bonus": float("nan")}}, "scan_bonus must be a number from -0.5 to 32"),
+        ({"switches": {"scan_bonus": float("nan")}}, "scan_bonus must be a number from 0.0 to 32"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
     ],
@@ -134,7 +136,7 @@ def test_fitted_positions_exist_for_four_maps_only() -> None:
         ("liberty", "colossus", "period", 35.2),
         ("lotv", "colossus", "period", 24),
         ("lotv", "colossus", "range", 7),
-        ("lotv", "colossus", "scan", 7.5),
+        ("lotv", "colossus", "scan", 7),
         ("lotv", "zealot", "scan", 5),
         ("lotv", "medivac", "scan", 0),
         ("liberty", "stalker", "scan", 6),
@@ -241,11 +243,33 @@ def test_units_start_apart_inside_the_map_and_allies_are_numbered_by_kind_and_pl
             assert order == list(range(n))
 
 
-def test_enemy_slots_are_a_random_permutation_in_every_episode() -> None:
-    engine = make_engine("MMM", num_envs=300)
-    engine.reset()
-    medivac = (engine.arena.units.kind[:, 10:] == KINDS.index("medivac")).mean(axis=0)
-    assert medivac == pytest.approx(np.full(10, 0.1), abs=0.06)
+def slot_shares(name: str, kind: str, **switches: bool) -> np.ndarray:
+    """How often each enemy slot holds that kind, over 3,000 episodes."""
+    engine = make_engine(name, num_envs=1500, switches=switches)
+    shares = []
+    for _ in range(2):
+        engine.reset()
+        shares.append((engine.arena.units.kind[:, engine.scenario.n_agents :] == KINDS.index(kind)).mean(axis=0))
+    return np.mean(shares, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shares"),
+    [
+        # Two stalkers are created first: each goes to either end, the second beside the first or opposite.
+        ("2s3z", "stalker", [0.75, 0.25, 0, 0.25, 0.75]),
+        ("2s3z", "zealot", [0.25, 0.75, 1, 0.75, 0.25]),
+        ("1c3s5z", "colossus", [0.5, 0, 0, 0, 0, 0, 0, 0, 0.5]),
+        # The medivac is created last: its slot is the number of nine others that went to the left.
+        ("MMM", "medivac", [math.comb(9, k) / 2**9 for k in range(10)]),
+    ],
+)
+def test_enemies_take_their_slots_from_the_ends(name: str, kind: str, shares: list[float]) -> None:
+    assert slot_shares(name, kind) == pytest.approx(np.array(shares), abs=0.04)
+
+
+def test_enemies_take_any_slot_where_the_switch_says_so() -> None:
+    assert slot_shares("MMM", "medivac", slots_from_ends=False) == pytest.approx(np.full(10, 0.1), abs=0.03)
 
 
 def test_smacv2_draws_teams_by_weight_without_teams_of_exceptions() -> None:

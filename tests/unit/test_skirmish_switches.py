@@ -102,7 +102,7 @@ def test_separation(on: bool, apart: float) -> None:
     assert np.ptp(field.loops(1).f["x"][:2]) == pytest.approx(apart)
 
 
-@pytest.mark.parametrize("bonus", [-0.5, 0.0, 0.5])
+@pytest.mark.parametrize("bonus", [0.0, 0.5, 3.0])
 def test_scan_bonus(bonus: float) -> None:
     reach = 5 + bonus + 2 * STATS["marine"]["radius"]
     for beyond, target in ((-0.01, 0), (0.01, -1)):

@@ -10,7 +10,6 @@ from ibal_lightning.envs.skirmish.battle import Fighters, World
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS
 from ibal_lightning.envs.skirmish.kernel import block, part
 from ibal_lightning.envs.skirmish.stats import GROUND
-from ibal_lightning.envs.skirmish.switches import BOTH_SIDES, ENEMY_SIDE
 
 # Rule 12: 999.84 degrees a data second (units.json) are 62.49 a loop; no step beyond 92 degrees.
 TURN_COS, TURN_SIN = math.cos(math.radians(999.84 / 16)), math.sin(math.radians(999.84 / 16))
@@ -61,16 +60,14 @@ def is_ground(w: World, layer: int, x: float, y: float) -> bool:
 
 @part
 def blocks(w: World, f: Fighters, i: int, j: int) -> bool:
-    """Whether unit i has to walk around unit j: one of the other side, or, of the sides that the switch names, a
-    comrade that fights.
+    """Whether unit i has to walk around unit j: one of the other side, or a comrade that fights.
 
-    Rule 14 has no own side held up; by default enemies are, and agents are not (evidence: docs/fidelity.md).
+    Rule 14 has comrades pass; recordings of the game show that they do not (docs/fidelity.md).
     """
     if (j < w.n_agents) != (i < w.n_agents):
         in_the_way = w.switches.blocking
     else:
-        held_up = ENEMY_SIDE if i >= w.n_agents else BOTH_SIDES
-        in_the_way = f[j].fighting and j != i and w.switches.own_fighters_block >= held_up
+        in_the_way = f[j].fighting and j != i and w.switches.own_fighters_block
     return in_the_way and f[j].health > 0 and w.kinds[f[j].kind].layer == w.kinds[f[i].kind].layer
 
 
@@ -98,19 +95,22 @@ def tangent(x: float, y: float, reach: float, side: int) -> tuple[float, float]:
 @part
 def heading(w: World, f: Fighters, i: int, x: float, y: float, length: float, side: int) -> tuple[float, float]:
     """The unit vector nearest to (x, y) on one side of it along which nobody stands in the way; (0, 0) if none is."""
-    to_x, to_y = x, y
+    to_x, to_y, along = x, y, 1.0
     for _ in range(N_TURNS):
-        turned = False
+        next_x, next_y, turned = to_x, to_y, False
         for j in range(w.n_units):
             if blocks(w, f, i, j):
                 reach = w.kinds[f[i].kind].inner + w.kinds[f[j].kind].inner
                 dx, dy = f[j].x - f[i].x, f[j].y - f[i].y
                 if hits(to_x, to_y, dx, dy, reach, length):
-                    to_x, to_y = tangent(dx, dy, reach, side)
+                    aside_x, aside_y = tangent(dx, dy, reach, side)
+                    if not turned or aside_x * x + aside_y * y < along:
+                        next_x, next_y, along = aside_x, aside_y, aside_x * x + aside_y * y
                     turned = True
         if not turned:
             return to_x, to_y
-        if to_x * x + to_y * y < FARTHEST_COS:
+        to_x, to_y = next_x, next_y
+        if along < FARTHEST_COS:
             break
     return 0.0, 0.0
 

@@ -82,14 +82,35 @@ def precedes(w: World, f: Fighters, i: int, j: int) -> bool:
     return f[i].y < f[j].y
 
 
+@part
+def deal_from_ends(w: World, f: Fighters, key: np.uint64, counter: int) -> None:
+    """Send each enemy, in the order of their creation, to the first or the last free slot, at even odds."""
+    first, last = w.n_agents, w.n_units - 1
+    while first < last:  # the next to be dealt stands at ``first``, the others in order behind it
+        if uniform(key, counter) < 0.5:
+            first += 1
+        else:
+            for i in range(first, last):
+                swap_places(w, f, i, i + 1)
+            last -= 1
+        counter += 1
+
+
 @block
 def number_units(w: World, f: Fighters, key: np.uint64, counter: int) -> None:
-    """Sort the allies into agent ids (rule 5) and deal the enemies to random slots (rule 4)."""
+    """Sort the allies into agent ids (rule 5) and deal the enemies, in the order of their creation, to slots (rule 4).
+
+    Each takes the first or the last slot that is still free, so that the kinds created first sit at the ends and the
+    last ones in the middle: what trained policies have seen (docs/fidelity.md). The study dealt them anywhere.
+    """
     for i in range(1, w.n_agents):
         j = i
         while j > 0 and precedes(w, f, j, j - 1):
             swap_places(w, f, j, j - 1)
             j -= 1
+    if w.switches.slots_from_ends:
+        deal_from_ends(w, f, key, counter)
+        return
     for k in range(w.n_units - w.n_agents - 1, 0, -1):
         other = int(uniform(key, counter + k) * (k + 1))
         swap_places(w, f, w.n_agents + k, w.n_agents + other)

@@ -90,11 +90,9 @@ def unit_facts(kind: str, version: str) -> dict[str, Any]:
     """Facts of one kind from units.json, with the changes of lotv.json for that version."""
     facts = dict(load_facts("units")["units"][kind])
     if version == "lotv":
-        lotv = load_facts("lotv")
-        changes = lotv["units"].get(kind, {})
-        if "weapon" in facts:
-            new = {"scan_beyond_range": lotv["scan_beyond_range"]} | changes.get("weapon", {})
-            changes = changes | {"weapon": facts["weapon"] | new}
+        changes = load_facts("lotv")["units"].get(kind, {})
+        if "weapon" in changes:
+            changes = changes | {"weapon": facts["weapon"] | changes["weapon"]}
         facts |= changes
     return facts | {"kind": kind}
 
@@ -163,14 +161,11 @@ def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
 
 
 def scan_range(weapon: dict[str, Any]) -> float:
-    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6).
-
-    Legacy of the Void looks 0.5 beyond the range of a weapon (``data/lotv.json``).
-    """
+    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6)."""
     if not weapon:
         return 0.0
     least = load_facts("units")["engine"]["min_scan_range"]
-    return max(float(weapon["range"]) + float(weapon.get("scan_beyond_range", 0.0)), float(least))
+    return max(float(weapon["range"]), float(least))
 
 
 def hit_damage(weapon: dict[str, Any], victim: dict[str, Any]) -> float:

@@ -1,6 +1,7 @@
 """Rules of the battle that the study could not settle, as switches.
 
-Defaults follow ENGINE_RULES section 2 but for formation, own_fighters_block and path_finding: see docs/fidelity.md.
+Defaults follow ENGINE_RULES section 2 but for slots_from_ends, colossus_first, formation, own_fighters_block and
+path_finding: see docs/fidelity.md.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
 from ibal_lightning.envs.skirmish.checks import is_number, is_whole
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
-# Map units: from nothing beyond a weapon's range to the whole map; loops: 20 env steps.
-LIMITS = {"scan_bonus": (-0.5, 32.0), "initial_loops": (0, 160)}
-NO_SIDE, ENEMY_SIDE, BOTH_SIDES = 0, 1, 2  # each concerns one side more
+# Map units: from a weapon's range to the whole map; loops: 20 env steps.
+LIMITS = {"scan_bonus": (0.0, 32.0), "initial_loops": (0, 160)}
 # Switches of several choices, and what the compiled functions read for each.
-CHOICES = {
-    "enemy_medivac": {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY},
-    "own_fighters_block": {"nobody": NO_SIDE, "enemies": ENEMY_SIDE, "everybody": BOTH_SIDES},
-}
+CHOICES = {"enemy_medivac": {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY}}
 
 
 class Switches(NamedTuple):
     """One flag a rule; the rule's number in ENGINE_RULES stands behind it."""
 
+    slots_from_ends: bool = True  # 4: each enemy takes the first or the last free slot, else any (docs/fidelity.md)
+    colossus_first: bool = True  # 7: enemies look for a colossus from afar and prefer it (inferred, docs/fidelity.md)
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
     scan_bonus: float = 0.0  # 6: added to the scan range
@@ -35,7 +34,7 @@ class Switches(NamedTuple):
     acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; trained policies disagree
     turning: bool = True  # 12: turning takes time
     blocking: bool = True  # 14: units of opposite sides block one another
-    own_fighters_block: int = ENEMY_SIDE  # 14: so do fighting comrades, of the enemies only (docs/fidelity.md)
+    own_fighters_block: bool = True  # 14: so do comrades that fight (docs/fidelity.md)
     separation: bool = True  # 14: units of one side are pushed apart
     windup: bool = True  # 15: damage point
     backswing: bool = True  # 15: no walking right after a shot

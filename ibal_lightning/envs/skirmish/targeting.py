@@ -1,4 +1,4 @@
-"""Whom a unit fights: attackers first, with preemption (ENGINE_RULES rules 6 to 9)."""
+"""Whom a unit fights: a colossus, then attackers, with preemption (ENGINE_RULES rules 6 to 9)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import math
 from ibal_lightning.envs.skirmish.battle import ADVANCING, ATTACKING, IDLE, NOBODY, Fighters, World
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.orders import can_attack, closest_prey
+from ibal_lightning.envs.skirmish.stats import STRIDER
 
-THREAT_NOW, THREAT, HARMLESS = 0, 1, 2  # classes (i), (ii), (iii) of rule 7
+# A colossus comes before classes (i), (ii), (iii) of rule 7.
+COLOSSUS, THREAT_NOW, THREAT, HARMLESS = 0, 1, 2, 3
+COLOSSUS_SCAN = 8.0  # map units, edge to edge; inferred, sensitivity in docs/fidelity.md
 
 
 @part
@@ -32,8 +35,16 @@ def attacks(w: World, f: Fighters, i: int, j: int) -> bool:
 
 
 @part
+def is_colossus(w: World, f: Fighters, j: int) -> bool:
+    """Whether ally j is a colossus, which enemies look for first (``colossus_first``)."""
+    return w.colossi and w.switches.colossus_first and w.kinds[f[j].kind].layer == STRIDER
+
+
+@part
 def threat_class(w: World, f: Fighters, i: int, j: int) -> int:
-    """How much enemy i minds ally j: attacks it, could hit it or heals, or neither (rule 7)."""
+    """How much enemy i minds ally j: a colossus, attacks it, could hit it or heals, or neither (rule 7)."""
+    if is_colossus(w, f, j):
+        return COLOSSUS
     if w.switches.attackers_first and attacks(w, f, j, i):
         return THREAT_NOW
     kind = f[j].kind
@@ -47,17 +58,23 @@ def scan_range(w: World, f: Fighters, i: int) -> float:
 
 
 @part
-def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
-    """The nearest ally in scan range of the most threatening class up to ``worst``; NOBODY if there is none."""
-    best, best_class, least = NOBODY, worst + 1, 1e30
+def notices(w: World, f: Fighters, i: int, j: int) -> bool:
+    """Whether ally j is near enough for enemy i to fight it, or to go on fighting it (rules 6, 8)."""
     reach = scan_range(w, f, i)
+    if is_colossus(w, f, j):
+        reach = max(reach, COLOSSUS_SCAN)
+    return gap(w, f, i, j) <= reach
+
+
+@part
+def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
+    """The nearest ally that it notices of the most threatening class up to ``worst``; NOBODY if there is none."""
+    best, best_class, least = NOBODY, worst, 1e30
     for j in range(w.n_agents):
-        if can_attack(w, f, i, j):
-            away = gap(w, f, i, j)
-            if away <= reach:
-                rank = threat_class(w, f, i, j)
-                if rank < best_class or (rank == best_class and away < least):
-                    best, best_class, least = j, rank, away
+        if can_attack(w, f, i, j) and notices(w, f, i, j):
+            rank, away = threat_class(w, f, i, j), gap(w, f, i, j)
+            if rank < best_class or (rank == best_class and away < least):
+                best, best_class, least = j, rank, away
     return best
 
 
@@ -65,18 +82,16 @@ def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
 def acquire(w: World, f: Fighters, i: int) -> int:
     """The target of an idle or advancing enemy, looked at anew in every loop.
 
-    Kept while alive and in scan range (rule 8), except that a unit with the order to attack it takes the place of one
-    without (rule 7), though not during a damage point.
+    Kept while alive and in scan range (rule 8), except that a colossus or a unit with the order to attack it takes the
+    place of one less threatening (rule 7), though not during a damage point.
     """
     target = f[i].target
-    if target != NOBODY and (f[target].health <= 0 or gap(w, f, i, target) > scan_range(w, f, i)):
-        target = NOBODY
-    if target == NOBODY:
+    if target == NOBODY or f[target].health <= 0 or not notices(w, f, i, target):
         return best_target(w, f, i, HARMLESS)
-    preempted = w.switches.preempt and f[i].attackers > 0 and f[i].windup <= 0 and not attacks(w, f, target, i)
-    if preempted:
-        attacker = best_target(w, f, i, THREAT_NOW)
-        return attacker if attacker != NOBODY else target
+    if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.colossi):
+        worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
+        urgent = best_target(w, f, i, worst)
+        return urgent if urgent != NOBODY else target
     return target
 
 
