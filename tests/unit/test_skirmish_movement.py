@@ -223,8 +223,8 @@ def test_an_attacker_out_of_sight_moves_nobody_to_look_for_another_target() -> N
     assert field.loops(1).f["target"][3] == 0
 
 
-@pytest.mark.parametrize(("edges", "target"), [(7.99, 1), (8.01, 0)])
-def test_a_colossus_is_seen_from_afar_and_comes_before_attackers(edges: float, target: int) -> None:
+@pytest.mark.parametrize(("edges", "target"), [(4.99, 1), (5.01, 0)])
+def test_a_colossus_in_scan_range_comes_before_attackers(edges: float, target: int) -> None:
     apart = edges + STATS["colossus"]["radius"] + STATS["zealot"]["radius"]
     field = make_field([("marine", 14.0, 16.0), ("colossus", 16.0 - apart, 16.0)], [("zealot", 16.0, 16.0)])
     field.command(0, "attack", 0)
@@ -237,7 +237,7 @@ def test_a_colossus_is_seen_from_afar_and_comes_before_attackers(edges: float, t
 def test_a_colossus_that_comes_into_sight_takes_the_place_of_a_target(rules: dict, target: int) -> None:
     field = make_field([("marine", 13.0, 16.0), ("colossus", 2.0, 16.0)], [("zealot", 16.0, 16.0)], **rules).loops(1)
     assert field.f["target"][2] == 0
-    field.f["x"][1] = 10.0
+    field.f["x"][1] = 11.0
     assert field.loops(1).f["target"][2] == target
 
 
@@ -286,13 +286,13 @@ def test_chase_goes_for_the_closest_ally_until_it_dies() -> None:
 def test_an_order_on_the_allies_as_a_group_is_given_once_and_goes_on_with_the_next() -> None:
     """2c_vs_64zg: at once and not at the next env step, whatever else comes near, and to nobody who was not there."""
     allies = [("colossus", 20.0, 16.0), ("colossus", 12.0, 16.0)]
-    field = make_field(allies, [("zergling", 30.5, 16.0)], order="attack_units")
+    field = make_field(allies, [("zergling", 28.0, 16.0)], order="attack_units")
     field.command(0, "stop").loops(8)
     assert field.f["order"][2] == IDLE  # an env step orders nothing
     give_first_orders(field.w, field.f, np.uint64(0))
     assert (field.f["order"][2], field.f["order_target"][2]) == (ATTACKING, 0)
     field.loops(1)
-    assert field.f["x"][2] < 30.5
+    assert field.f["x"][2] < 28.0
     field.f["x"][1] = 27.0
     assert field.loops(3).f["order_target"][2] == 0  # kept until it dies
     field.f["health"][0] = 0.0

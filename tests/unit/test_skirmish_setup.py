@@ -136,7 +136,7 @@ def test_fitted_positions_exist_for_four_maps_only() -> None:
         ("liberty", "colossus", "period", 35.2),
         ("lotv", "colossus", "period", 24),
         ("lotv", "colossus", "range", 7),
-        ("lotv", "colossus", "scan", 7),
+        ("lotv", "colossus", "scan", 8),
         ("lotv", "zealot", "scan", 5),
         ("lotv", "medivac", "scan", 0),
         ("liberty", "stalker", "scan", 6),

@@ -148,7 +148,7 @@ def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         "hit_gap": np.array([gaps.get(f["kind"], 0.0) for f in facts]) * LOOPS_PER_SECOND,
         "range": np.array([w.get("range", 0.0) for w in weapons], float),
         "slop": np.array([w.get("range_slop", default_slop) for w in weapons], float),
-        "scan": np.array([scan_range(w) for w in weapons]),
+        "scan": np.array([w.get("scan_range", 0.0) for w in weapons], float),
         "period": np.array([w.get("period_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
         "windup": np.array([w.get("damage_point_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
         "backswing": np.array([w.get("backswing_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
@@ -158,14 +158,6 @@ def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         "damage": np.array([[hit_damage(w, victim) for victim in facts] for w in weapons]),
         "can_hit": np.array([[victim["plane"] in w.get("targets", ()) for victim in facts] for w in weapons]),
     }
-
-
-def scan_range(weapon: dict[str, Any]) -> float:
-    """Acquisition range: max(weapon range, MinScanRange 5), edge to edge; 0 for the unarmed (rule 6)."""
-    if not weapon:
-        return 0.0
-    least = load_facts("units")["engine"]["min_scan_range"]
-    return max(float(weapon["range"]), float(least))
 
 
 def hit_damage(weapon: dict[str, Any], victim: dict[str, Any]) -> float:

@@ -25,7 +25,7 @@ class Switches(NamedTuple):
     """One flag a rule; the rule's number in ENGINE_RULES stands behind it."""
 
     slots_from_ends: bool = True  # 4: each enemy takes the first or the last free slot, else any (docs/fidelity.md)
-    colossus_first: bool = True  # 7: enemies look for a colossus from afar and prefer it (inferred, docs/fidelity.md)
+    colossus_first: bool = True  # 7: enemies prefer a colossus to anybody else (inferred, docs/fidelity.md)
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
     scan_bonus: float = 0.0  # 6: added to the scan range

@@ -11,7 +11,6 @@ from ibal_lightning.envs.skirmish.stats import STRIDER
 
 # A colossus comes before classes (i), (ii), (iii) of rule 7.
 COLOSSUS, THREAT_NOW, THREAT, HARMLESS = 0, 1, 2, 3
-COLOSSUS_SCAN = 8.0  # map units, edge to edge; inferred, sensitivity in docs/fidelity.md
 
 
 @part
@@ -60,10 +59,7 @@ def scan_range(w: World, f: Fighters, i: int) -> float:
 @part
 def notices(w: World, f: Fighters, i: int, j: int) -> bool:
     """Whether ally j is near enough for enemy i to fight it, or to go on fighting it (rules 6, 8)."""
-    reach = scan_range(w, f, i)
-    if is_colossus(w, f, j):
-        reach = max(reach, COLOSSUS_SCAN)
-    return gap(w, f, i, j) <= reach
+    return gap(w, f, i, j) <= scan_range(w, f, i)
 
 
 @part

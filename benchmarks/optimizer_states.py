@@ -1,0 +1,156 @@
+"""What the optimizers' states of policies trained on the real game tell about it, beside the embedded engine.
+
+    python benchmarks/optimizer_states.py --policies DIR [--json FILE]
+
+RMSprop remembers the mean squared gradient of every weight, and a weight of the first layer gets none while its input
+is 0. So the energy at "the enemy in slot 2 is a stalker", as a share of all kinds in that slot, tells how often the
+game had put a stalker there; that at "the last action of agent 0 was no-op", as a share of all its actions, how often
+it was dead. Energies weigh steps by their errors: they tell often from seldom, not .2 from .3.
+
+DIR is laid out as ``<learner>/<map>/{opt,agent,mixer}.th`` below any folder, as WALL's ``pretrain_model/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fidelity import make_env
+from fitting import fitting_learner
+from numpy.typing import NDArray
+from plain_json import write_json
+
+from ibal_lightning.backbones.pymarl import load_optimizer
+from ibal_lightning.backbones.q_learner import QLearner
+from ibal_lightning.envs.skirmish.catalogue import Scenario, smac_maps, smac_scenario
+from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.options import Options
+from ibal_lightning.envs.skirmish.rules import Rules, make_rules
+from ibal_lightning.envs.smac import Smac
+from ibal_lightning.envs.smacv2 import SmacV2
+
+Table = NDArray[np.float64]
+GAMES = 256
+NO_OP = 0
+RULES_OF_SLOTS = {"from_ends": True, "uniform": False}
+
+
+def find_states(root: Path) -> Iterator[Path]:
+    """The folder of every optimizer state below ``root`` on a SMAC map."""
+    for file in sorted(root.rglob("opt.th")):
+        if file.parent.name in smac_maps():
+            yield file.parent
+
+
+def energies(folder: Path, inputs: int) -> list[Table]:
+    """(inputs,) mean squared gradient of every weight matrix that reads that many inputs."""
+    state = load_optimizer(folder) or {"state": {}}
+    memories = [memory["square_avg"] for memory in state["state"].values() if "square_avg" in memory]
+    return [m.double().mean(0).numpy() for m in memories if m.dim() == 2 and m.shape[1] == inputs]
+
+
+def shares(energy: Table) -> Table:
+    """Rows as shares of their sum; a row of zeros stays one."""
+    total = energy.sum(-1, keepdims=True)
+    return np.divide(energy, total, out=np.zeros_like(energy), where=total > 0)
+
+
+def slots_seen(folder: Path, rules: Rules) -> Table | None:
+    """(E, types) share of each kind in each enemy slot; None where enemies are of one kind or no layer fits."""
+    found = energies(folder, rules.obs_dim + rules.n_actions + rules.n_agents)  # last action and agent id stand behind
+    if not found or not rules.type_bits:
+        return None
+    end = rules.enemy_start + rules.n_enemies * rules.enemy_width
+    block = found[0][rules.enemy_start : end].reshape(rules.n_enemies, rules.enemy_width)
+    return shares(block[:, -rules.type_bits :])
+
+
+def slots_played(scenario: Scenario, rules: Rules, *, from_ends: bool) -> Table:
+    """The same of how the engine deals the enemies to slots."""
+    engine = Engine(scenario, rules, num_envs=4000, seed=0, switches={"slots_from_ends": from_ends})
+    engine.reset()
+    types = rules.enemy_bit[engine.arena.units.kind[:, scenario.n_agents :]]
+    return np.stack([(types == bit).mean(0) for bit in range(rules.type_bits)], 1)
+
+
+def deaths_seen(folder: Path, rules: Rules) -> Table | None:
+    """(N,) how often each agent was dead, by the layers of the mixer that read the state; None where none does."""
+    found = energies(folder, rules.state_dim)
+    size = rules.n_agents * rules.n_actions
+    return np.mean([shares(e[-size:].reshape(rules.n_agents, -1))[:, NO_OP] for e in found], axis=0) if found else None
+
+
+@torch.no_grad()
+def deaths_played(learner: QLearner, env: Smac | SmacV2) -> Table:
+    """(N,) the same of greedy games on the engine."""
+    step, hidden = env.reset(), learner.initial_hidden(env.num_envs)
+    last_actions = torch.full((env.num_envs, env.spec.n_agents), -1)
+    running, dead, steps = torch.ones(env.num_envs, dtype=torch.bool), torch.zeros(env.spec.n_agents), 0
+    while running.any():
+        scores, hidden = learner.scores(step.obs, last_actions, hidden)
+        last_actions = learner.select(
+            scores, step.avail_actions, env_steps=0, explore=False, generator=torch.Generator()
+        )
+        dead += (last_actions[running] == NO_OP).sum(0)
+        steps += int(running.sum())
+        step = env.step(last_actions)
+        running &= ~(step.terminated | step.truncated)
+    return np.asarray(dead / steps, float)
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """What one policy has seen, beside what the engine plays."""
+    scenario = smac_scenario(folder.name)
+    rules, row = make_rules(scenario, Options()), {"learner": folder.parent.name, "map": folder.name}
+    slots, dead = slots_seen(folder, rules), deaths_seen(folder, rules)
+    if slots is not None:
+        played = {name: slots_played(scenario, rules, from_ends=rule) for name, rule in RULES_OF_SLOTS.items()}
+        off = {f"{name}_off": float(np.abs(slots - table).mean()) for name, table in played.items()}
+        row |= {"seen": slots.T.tolist(), **{name: table.T.tolist() for name, table in played.items()}, **off}
+    if dead is not None:
+        env = make_env(folder.name, GAMES, {"seed": 0})
+        learner, _ = fitting_learner(env.spec, folder)
+        row |= {"dead_seen": dead.tolist(), "dead_played": deaths_played(learner, env).tolist()}
+    return row
+
+
+def show(row: dict[str, Any]) -> None:
+    """The tables of one policy."""
+    print(f"{row['learner']} {row['map']}")
+    for source in ("seen", *RULES_OF_SLOTS):
+        for bit, kind in enumerate(row.get(source, ())):
+            print(f"  slots {source:<10}type {bit}  " + " ".join(f"{share:5.2f}" for share in kind))
+        if f"{source}_off" in row:
+            print(f"  slots {source} differ from those seen by {row[f'{source}_off']:.3f} on average")
+    for source in ("dead_seen", "dead_played"):
+        if source in row:
+            print(f"  {source:<24} " + " ".join(f"{share:5.2f}" for share in row[source]))
+
+
+def main() -> None:
+    """Read all optimizer states and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policies", type=Path, required=True)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    rows = []
+    for folder in find_states(args.policies):
+        try:
+            rows.append(compare(folder))
+        except (OSError, ValueError) as error:
+            print(f"skipped {folder}: {error}", file=sys.stderr)
+            continue
+        show(rows[-1])
+    if not rows:
+        sys.exit(f"No optimizer state (<learner>/<map>/opt.th) that can be read below {args.policies}")
+    if args.json:
+        write_json(args.json, {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
