@@ -5,7 +5,8 @@
 RMSprop remembers the mean squared gradient of every weight, and a weight of the first layer gets none while its input
 is 0. So the energy at "the enemy in slot 2 is a stalker", as a share of all kinds in that slot, tells how often the
 game had put a stalker there; that at "the last action of agent 0 was no-op", as a share of all its actions, how often
-it was dead. Energies weigh steps by their errors: they tell often from seldom, not .2 from .3.
+it was dead. Energies weigh steps by their errors, and slots by who is seen there: they tell often from seldom, not .2
+from .3.
 
 DIR is laid out as ``<learner>/<map>/{opt,agent,mixer}.th`` below any folder, as WALL's ``pretrain_model/``.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from fidelity import make_env
 from fitting import fitting_learner
 from numpy.typing import NDArray
 from plain_json import write_json
+from torch import Tensor
 
-from ibal_lightning.backbones.pymarl import load_optimizer
+from ibal_lightning.backbones.pymarl import OPTIMIZER_FILE, load_optimizer
 from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import Scenario, smac_maps, smac_scenario
 from ibal_lightning.envs.skirmish.engine import Engine
@@ -49,9 +51,15 @@ def find_states(root: Path) -> Iterator[Path]:
 
 def energies(folder: Path, inputs: int) -> list[Table]:
     """(inputs,) mean squared gradient of every weight matrix that reads that many inputs."""
-    state = load_optimizer(folder) or {"state": {}}
-    memories = [memory["square_avg"] for memory in state["state"].values() if "square_avg" in memory]
-    return [m.double().mean(0).numpy() for m in memories if m.dim() == 2 and m.shape[1] == inputs]
+    state = (load_optimizer(folder) or {}).get("state")
+    memories = list(state.values()) if isinstance(state, Mapping) else [None]
+    if not all(isinstance(memory, Mapping) for memory in memories):
+        raise ValueError(f"{folder / OPTIMIZER_FILE} holds no optimizer's memories by parameter")
+    found = [memory.get("square_avg") for memory in memories]
+    fitting = [m.double().mean(0) for m in found if isinstance(m, Tensor) and m.dim() == 2 and m.shape[1] == inputs]
+    if not all(bool((m.isfinite() & (m >= 0)).all()) for m in fitting):
+        raise ValueError(f"{folder / OPTIMIZER_FILE} holds mean squares that are negative or not finite")
+    return [m.numpy() for m in fitting]
 
 
 def shares(energy: Table) -> Table:
@@ -87,7 +95,7 @@ def deaths_seen(folder: Path, rules: Rules) -> Table | None:
 
 @torch.no_grad()
 def deaths_played(learner: QLearner, env: Smac | SmacV2) -> Table:
-    """(N,) the same of greedy games on the engine."""
+    """(N,) the share of steps in which each agent is dead in greedy games on the engine."""
     step, hidden = env.reset(), learner.initial_hidden(env.num_envs)
     last_actions = torch.full((env.num_envs, env.spec.n_agents), -1)
     running, dead, steps = torch.ones(env.num_envs, dtype=torch.bool), torch.zeros(env.spec.n_agents), 0
@@ -112,6 +120,8 @@ def compare(folder: Path) -> dict[str, Any]:
         played = {name: slots_played(scenario, rules, from_ends=rule) for name, rule in RULES_OF_SLOTS.items()}
         off = {f"{name}_off": float(np.abs(slots - table).mean()) for name, table in played.items()}
         row |= {"seen": slots.T.tolist(), **{name: table.T.tolist() for name, table in played.items()}, **off}
+    if slots is None and dead is None:
+        raise ValueError("no layer reads this map's observations (with several kinds of enemies) or state")
     if dead is not None:
         env = make_env(folder.name, GAMES, {"seed": 0})
         learner, _ = fitting_learner(env.spec, folder)
@@ -138,6 +148,8 @@ def main() -> None:
     parser.add_argument("--policies", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if args.json and not args.json.parent.is_dir():
+        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
     rows = []
     for folder in find_states(args.policies):
         try:

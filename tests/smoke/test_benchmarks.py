@@ -70,19 +70,36 @@ def test_optimizer_states_are_read_as_shares_of_slots_and_deaths(tmp_path: Path)
     export(Qmix(spec), folder)
     inputs, state = torch.zeros(64, 96), torch.zeros(32, spec.state_dim)
     inputs[:, 4 + 6 : 4 + 8] = torch.tensor([1.0, 3.0])  # zealot and stalker, behind the moves and six features
+    inputs[:, 4 + 3 * 8 + 6 : 4 + 3 * 8 + 8] = torch.tensor([2.0, 0.0])
     state[:, -spec.n_actions : -spec.n_actions + 2] = 5.0  # no-op and stop
     memories = {0: {"square_avg": inputs}, 1: {"square_avg": state}}
     torch.save({"state": memories, "param_groups": []}, folder / "opt.th")
     answer = run("optimizer_states", "--policies", str(tmp_path), "--json", str(tmp_path / "rows.json"))
     assert answer.returncode == 0, answer.stderr
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert [kind[0] for kind in row["seen"]] == pytest.approx([0.25, 0.75])
+    assert row["seen"][0] == pytest.approx([0.25, 0, 0, 1, 0])
+    assert row["seen"][1] == pytest.approx([0.75, 0, 0, 0, 0])
     assert row["dead_seen"] == pytest.approx([0, 0, 0, 0, 0.5])
     assert row["from_ends"][1] == pytest.approx([0.75, 0.25, 0, 0.25, 0.75], abs=0.03)
-    assert len(row["dead_played"]) == 5
+    assert all(0 < share < 1 for share in row["dead_played"])  # an untrained team loses everybody, one after the other
 
 
-def test_optimizer_states_say_what_they_found_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, "No optimizer state"),
+        ([1, 2], "holds no optimizer's memories"),
+        ({0: 3}, "holds no optimizer's memories"),
+        ({0: {"square_avg": torch.full((64, 96), torch.nan)}}, "negative or not finite"),
+        ({0: {"exp_avg_sq": torch.ones(64, 96)}}, "no layer reads this map's observations"),
+    ],
+)
+def test_optimizer_states_that_cannot_be_read_are_named(tmp_path: Path, state: object, message: str) -> None:
+    folder = tmp_path / "qmix/2s3z"
+    folder.mkdir(parents=True)
+    if state is not None:
+        torch.save({"state": state, "param_groups": []}, folder / "opt.th")
     answer = run("optimizer_states", "--policies", str(tmp_path))
     assert answer.returncode != 0
-    assert "No optimizer state" in answer.stderr
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr

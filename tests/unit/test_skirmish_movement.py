@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse.csgraph import dijkstra
 
 from ibal_lightning.envs.skirmish import targeting
@@ -131,6 +133,46 @@ def test_a_fighting_comrade_blocks(side: str, blocks: bool) -> None:
     apart = [field.loops(1).apart(marine, zealot) for _ in range(40)]
     assert min(apart) == pytest.approx(0.75 if blocks else 0.0, abs=0.15)
     assert field.f["fighting"][[marine, zealot]].all()
+
+
+def crowd(rng: np.random.Generator, count: int) -> list[tuple[str, float, float]]:
+    """Buildings that do not touch one another, close before a unit at (10, 16)."""
+    touch, placed = 2 * STATS["spinecrawler"]["inner"], []
+    clear = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"]
+    for _ in range(500):
+        x, y = 10 + 5 * rng.random(), 12 + 8 * rng.random()
+        apart = all(np.hypot(x - a, y - b) > touch for _, a, b in placed)
+        if len(placed) < count and apart and np.hypot(x - 10, y - 16) > clear:
+            placed.append(("spinecrawler", x, y))
+    return placed
+
+
+def first_step(obstacles: list[tuple[str, float, float]]) -> tuple[float, float]:
+    """How a marine at (10, 16) that wants to (20, 16) goes in its first loop."""
+    field = make_field([("marine", 10.0, 16.0)], obstacles, turning=False).disarm("spinecrawler")
+    f = field.command(0, "move", x=20.0, y=16.0).loops(1).f
+    return float(f["x"][0]) - 10, float(f["y"][0]) - 16
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(1, 14))
+def test_the_way_through_a_crowd_does_not_depend_on_its_numbering_and_is_found_where_there_is_one(
+    seed: int, count: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    obstacles = crowd(rng, count)
+    step = first_step(obstacles)
+    shuffled = [obstacles[k] for k in rng.permutation(len(obstacles))]
+    assert first_step(shuffled) == pytest.approx(step, abs=1e-5)
+    reach = STATS["marine"]["inner"] + STATS["spinecrawler"]["inner"] + 0.02
+    angles = np.radians(np.arange(-149, 150))
+    free = np.ones(len(angles), bool)
+    for _, x, y in obstacles:
+        along = np.clip(np.cos(angles) * (x - 10) + np.sin(angles) * (y - 16), 0, 3)
+        away = np.hypot(x - 10 - along * np.cos(angles), y - 16 - along * np.sin(angles))
+        free &= away > reach
+    if free.any():
+        assert np.hypot(*step) > 0
 
 
 def test_colossi_stride_over_units_and_cliffs_and_flyers_over_all() -> None:

@@ -30,7 +30,7 @@ WORLD = np.dtype(
         ("chase", np.bool_),  # idle enemies are sent after the closest ally at every step
         ("hunt", np.bool_),  # the enemies are sent after the allies once: the closest, and the next when it dies
         ("explosive", np.bool_),  # some kind may explode
-        ("colossi", np.bool_),  # the agents may hold a colossus
+        ("colossi", np.bool_),  # enemies look for colossi, and the agents may hold one
         ("drawn", np.bool_),  # SMACv2: teams and positions are drawn in every episode
         ("advance", np.bool_),  # the enemies are sent to a point on the segment start..end
         ("start_x", np.float64),
@@ -90,14 +90,15 @@ def make_world(scenario: Scenario, kinds: NDArray[np.void], terrain: NDArray[np.
     order, teams = scenario.order, scenario.teams
     w["chase"], w["hunt"], w["advance"] = (order.kind == kind for kind in ("chase", "attack_units", "attack_move"))
     (w["start_x"], w["start_y"]), (w["end_x"], w["end_y"]) = order.start, order.end
-    present = {group.kind for group in (*scenario.ally_groups, *scenario.enemy_groups)}
+    allies = {group.kind for group in scenario.ally_groups}
+    present = allies | {group.kind for group in scenario.enemy_groups}
     if teams:
-        present = set(teams.kinds)
+        allies = present = set(teams.kinds)
         w["drawn"], w["reflected"] = True, teams.reflected
         spare = TEAM_KINDS - len(teams.kinds)  # filled up with the last kind, at no weight
         w["team_kind"] = (*teams.kinds, *teams.kinds[-1:] * spare)
         w["team_share"] = np.cumsum((*teams.weights, *[0.0] * spare))
         w["team_exception"] = [kind in teams.exceptions for kind in w["team_kind"]]
     w["explosive"] = any(kinds[kind]["shape"] == BLAST for kind in present)
-    w["colossi"] = any(kinds[kind]["layer"] == STRIDER for kind in present)
+    w["colossi"] = switches.colossus_first and any(kinds[kind]["layer"] == STRIDER for kind in allies)
     return w

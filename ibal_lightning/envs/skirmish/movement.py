@@ -17,7 +17,7 @@ STAND_COS = math.cos(math.radians(92))
 AIM_COS = math.cos(0.2)  # rule 12: shooting needs the target within 0.2 rad
 # Rule 14: who stands in the way this far ahead is walked around, turning aside by up to 150 degrees (both inferred).
 LOOK, FARTHEST_COS = 3.0, math.cos(math.radians(150))
-N_TURNS = 4
+N_TURNS = 8  # aside, from one obstacle to the next
 CLOSER = 1e-3  # walked beyond the edge of a range, so that rounding cannot leave a unit just outside
 CLEARANCE = 1e-4  # squared map units that rounding may cost
 GRAZING = 1e-6  # map units: a walk along the tangent of who is touched goes on, however rounding puts it

@@ -15,7 +15,7 @@ from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
 from ibal_lightning.envs.skirmish.checks import is_number, is_whole
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
-# Map units: from a weapon's range to the whole map; loops: 20 env steps.
+# Map units: from the scan range of units.json and lotv.json to the whole map; loops: 20 env steps.
 LIMITS = {"scan_bonus": (0.0, 32.0), "initial_loops": (0, 160)}
 # Switches of several choices, and what the compiled functions read for each.
 CHOICES = {"enemy_medivac": {"walk": WALK, "stay": STAY, "heal": HEAL_AUTOMATICALLY}}
@@ -25,7 +25,7 @@ class Switches(NamedTuple):
     """One flag a rule; the rule's number in ENGINE_RULES stands behind it."""
 
     slots_from_ends: bool = True  # 4: each enemy takes the first or the last free slot, else any (docs/fidelity.md)
-    colossus_first: bool = True  # 7: enemies prefer a colossus to anybody else (inferred, docs/fidelity.md)
+    colossus_first: bool = True  # 7: enemies that seek a target take a colossus (inferred, docs/fidelity.md)
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
     scan_bonus: float = 0.0  # 6: added to the scan range

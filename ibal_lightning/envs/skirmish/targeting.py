@@ -35,8 +35,8 @@ def attacks(w: World, f: Fighters, i: int, j: int) -> bool:
 
 @part
 def is_colossus(w: World, f: Fighters, j: int) -> bool:
-    """Whether ally j is a colossus, which enemies look for first (``colossus_first``)."""
-    return w.colossi and w.switches.colossus_first and w.kinds[f[j].kind].layer == STRIDER
+    """Whether ally j is a colossus and enemies look for those first (``colossus_first``)."""
+    return w.colossi and w.kinds[f[j].kind].layer == STRIDER
 
 
 @part
