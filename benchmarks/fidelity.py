@@ -51,12 +51,13 @@ class Policy:
 
 @dataclass
 class Tally:
-    """What greedy games gave: (G,) each, and TD errors (G, T) that are NaN after the end of a game."""
+    """What greedy games gave: (G,) each but ``dead``, and TD errors (G, T) that are NaN after the end of a game."""
 
     won: Tensor
     returns: Tensor
     lengths: Tensor
     survivors: Tensor
+    dead: Tensor  # (N,) share of all steps in which each agent was dead
     first_value: Tensor
     discounted: Tensor
     td: Tensor
@@ -91,6 +92,7 @@ def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
     running, reward = torch.ones(games, dtype=torch.bool), torch.zeros(games)
     won, lengths, returns, discounted = torch.zeros(4, games)
     survivors, value, td = torch.zeros(games), torch.zeros(games), []
+    dead = torch.zeros(env.spec.n_agents)
     first_value = torch.zeros(games)
     while True:
         scores, hidden = learner.scores(step.obs, last_actions, hidden)
@@ -102,6 +104,7 @@ def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
         value, active = now, running.clone()
         if not active.any():
             break
+        dead += (~step.alive[active]).sum(0)
         step = env.step(actions)
         reward = step.reward.clone()
         discounted += torch.where(active, GAMMA**lengths * reward, 0.0)
@@ -112,7 +115,8 @@ def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
         survivors += torch.where(ended, step.alive.sum(1), 0)
         running = active & ~ended
         last_actions = actions
-    return Tally(won, returns, lengths, survivors, first_value, discounted, mask_ended(torch.stack(td[1:], 1), lengths))
+    errors = mask_ended(torch.stack(td[1:], 1), lengths)
+    return Tally(won, returns, lengths, survivors, dead / lengths.sum(), first_value, discounted, errors)
 
 
 def mask_ended(td: Tensor, lengths: Tensor) -> Tensor:

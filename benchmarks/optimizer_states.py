@@ -16,25 +16,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from fidelity import make_env
+from fidelity import make_env, play
 from fitting import fitting_learner
 from numpy.typing import NDArray
 from plain_json import write_json
 from torch import Tensor
 
 from ibal_lightning.backbones.pymarl import OPTIMIZER_FILE, load_optimizer
-from ibal_lightning.backbones.q_learner import QLearner
-from ibal_lightning.envs.skirmish.catalogue import Scenario, smac_maps, smac_scenario
+from ibal_lightning.envs.skirmish.catalogue import smac_maps, smac_scenario
 from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.options import Options
 from ibal_lightning.envs.skirmish.rules import Rules, make_rules
-from ibal_lightning.envs.smac import Smac
-from ibal_lightning.envs.smacv2 import SmacV2
 
 Table = NDArray[np.float64]
 GAMES = 256
@@ -44,22 +41,26 @@ RULES_OF_SLOTS = {"from_ends": True, "uniform": False}
 
 def find_states(root: Path) -> Iterator[Path]:
     """The folder of every optimizer state below ``root`` on a SMAC map."""
-    for file in sorted(root.rglob("opt.th")):
+    for file in sorted(root.rglob(OPTIMIZER_FILE)):
         if file.parent.name in smac_maps():
             yield file.parent
 
 
-def energies(folder: Path, inputs: int) -> list[Table]:
-    """(inputs,) mean squared gradient of every weight matrix that reads that many inputs."""
+def read_energies(folder: Path) -> list[Table]:
+    """(inputs,) mean squared gradient of every weight matrix, a mean over what it feeds.
+
+    Raises:
+        ValueError: ``opt.th`` is no optimizer's state, or holds no mean squares.
+    """
     state = (load_optimizer(folder) or {}).get("state")
     memories = list(state.values()) if isinstance(state, Mapping) else [None]
     if not all(isinstance(memory, Mapping) for memory in memories):
         raise ValueError(f"{folder / OPTIMIZER_FILE} holds no optimizer's memories by parameter")
     found = [memory.get("square_avg") for memory in memories]
-    fitting = [m.double().mean(0) for m in found if isinstance(m, Tensor) and m.dim() == 2 and m.shape[1] == inputs]
-    if not all(bool((m.isfinite() & (m >= 0)).all()) for m in fitting):
+    matrices = [m.double().mean(0) for m in found if isinstance(m, Tensor) and m.dim() == 2]
+    if not all(bool((m.isfinite() & (m >= 0)).all()) for m in matrices):
         raise ValueError(f"{folder / OPTIMIZER_FILE} holds mean squares that are negative or not finite")
-    return [m.numpy() for m in fitting]
+    return [m.numpy() for m in matrices]
 
 
 def shares(energy: Table) -> Table:
@@ -68,9 +69,10 @@ def shares(energy: Table) -> Table:
     return np.divide(energy, total, out=np.zeros_like(energy), where=total > 0)
 
 
-def slots_seen(folder: Path, rules: Rules) -> Table | None:
+def slots_seen(energies: list[Table], rules: Rules) -> Table | None:
     """(E, types) share of each kind in each enemy slot; None where enemies are of one kind or no layer fits."""
-    found = energies(folder, rules.obs_dim + rules.n_actions + rules.n_agents)  # last action and agent id stand behind
+    inputs = rules.obs_dim + rules.n_actions + rules.n_agents  # last action and agent id stand behind
+    found = [energy for energy in energies if len(energy) == inputs]
     if not found or not rules.type_bits:
         return None
     end = rules.enemy_start + rules.n_enemies * rules.enemy_width
@@ -78,46 +80,31 @@ def slots_seen(folder: Path, rules: Rules) -> Table | None:
     return shares(block[:, -rules.type_bits :])
 
 
-def slots_played(scenario: Scenario, rules: Rules, *, from_ends: bool) -> Table:
+@cache
+def slots_played(map_name: str, *, from_ends: bool) -> Table:
     """The same of how the engine deals the enemies to slots."""
+    scenario = smac_scenario(map_name)
+    rules = make_rules(scenario, Options())
     engine = Engine(scenario, rules, num_envs=4000, seed=0, switches={"slots_from_ends": from_ends})
     engine.reset()
     types = rules.enemy_bit[engine.arena.units.kind[:, scenario.n_agents :]]
     return np.stack([(types == bit).mean(0) for bit in range(rules.type_bits)], 1)
 
 
-def deaths_seen(folder: Path, rules: Rules) -> Table | None:
+def deaths_seen(energies: list[Table], rules: Rules) -> Table | None:
     """(N,) how often each agent was dead, by the layers of the mixer that read the state; None where none does."""
-    found = energies(folder, rules.state_dim)
+    found = [energy for energy in energies if len(energy) == rules.state_dim]
     size = rules.n_agents * rules.n_actions
     return np.mean([shares(e[-size:].reshape(rules.n_agents, -1))[:, NO_OP] for e in found], axis=0) if found else None
 
 
-@torch.no_grad()
-def deaths_played(learner: QLearner, env: Smac | SmacV2) -> Table:
-    """(N,) the share of steps in which each agent is dead in greedy games on the engine."""
-    step, hidden = env.reset(), learner.initial_hidden(env.num_envs)
-    last_actions = torch.full((env.num_envs, env.spec.n_agents), -1)
-    running, dead, steps = torch.ones(env.num_envs, dtype=torch.bool), torch.zeros(env.spec.n_agents), 0
-    while running.any():
-        scores, hidden = learner.scores(step.obs, last_actions, hidden)
-        last_actions = learner.select(
-            scores, step.avail_actions, env_steps=0, explore=False, generator=torch.Generator()
-        )
-        dead += (last_actions[running] == NO_OP).sum(0)
-        steps += int(running.sum())
-        step = env.step(last_actions)
-        running &= ~(step.terminated | step.truncated)
-    return np.asarray(dead / steps, float)
-
-
 def compare(folder: Path) -> dict[str, Any]:
     """What one policy has seen, beside what the engine plays."""
-    scenario = smac_scenario(folder.name)
-    rules, row = make_rules(scenario, Options()), {"learner": folder.parent.name, "map": folder.name}
-    slots, dead = slots_seen(folder, rules), deaths_seen(folder, rules)
+    rules, energies = make_rules(smac_scenario(folder.name), Options()), read_energies(folder)
+    slots, dead = slots_seen(energies, rules), deaths_seen(energies, rules)
+    row: dict[str, Any] = {"learner": folder.parent.name, "map": folder.name}
     if slots is not None:
-        played = {name: slots_played(scenario, rules, from_ends=rule) for name, rule in RULES_OF_SLOTS.items()}
+        played = {name: slots_played(folder.name, from_ends=rule) for name, rule in RULES_OF_SLOTS.items()}
         off = {f"{name}_off": float(np.abs(slots - table).mean()) for name, table in played.items()}
         row |= {"seen": slots.T.tolist(), **{name: table.T.tolist() for name, table in played.items()}, **off}
     if slots is None and dead is None:
@@ -125,7 +112,7 @@ def compare(folder: Path) -> dict[str, Any]:
     if dead is not None:
         env = make_env(folder.name, GAMES, {"seed": 0})
         learner, _ = fitting_learner(env.spec, folder)
-        row |= {"dead_seen": dead.tolist(), "dead_played": deaths_played(learner, env).tolist()}
+        row |= {"dead_seen": dead.tolist(), "dead_played": play(learner, env).dead.tolist()}
     return row
 
 

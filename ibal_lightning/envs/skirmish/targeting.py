@@ -57,20 +57,17 @@ def scan_range(w: World, f: Fighters, i: int) -> float:
 
 
 @part
-def notices(w: World, f: Fighters, i: int, j: int) -> bool:
-    """Whether ally j is near enough for enemy i to fight it, or to go on fighting it (rules 6, 8)."""
-    return gap(w, f, i, j) <= scan_range(w, f, i)
-
-
-@part
 def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
-    """The nearest ally that it notices of the most threatening class up to ``worst``; NOBODY if there is none."""
+    """The nearest ally in scan range of the most threatening class up to ``worst``; NOBODY if there is none."""
     best, best_class, least = NOBODY, worst, 1e30
+    reach = scan_range(w, f, i)
     for j in range(w.n_agents):
-        if can_attack(w, f, i, j) and notices(w, f, i, j):
-            rank, away = threat_class(w, f, i, j), gap(w, f, i, j)
-            if rank < best_class or (rank == best_class and away < least):
-                best, best_class, least = j, rank, away
+        if can_attack(w, f, i, j):
+            away = gap(w, f, i, j)
+            if away <= reach:
+                rank = threat_class(w, f, i, j)
+                if rank < best_class or (rank == best_class and away < least):
+                    best, best_class, least = j, rank, away
     return best
 
 
@@ -82,7 +79,7 @@ def acquire(w: World, f: Fighters, i: int) -> int:
     place of one less threatening (rule 7), though not during a damage point.
     """
     target = f[i].target
-    if target == NOBODY or f[target].health <= 0 or not notices(w, f, i, target):
+    if target == NOBODY or f[target].health <= 0 or gap(w, f, i, target) > scan_range(w, f, i):
         return best_target(w, f, i, HARMLESS)
     if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.colossi):
         worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
