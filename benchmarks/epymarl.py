@@ -1,8 +1,9 @@
 """EPyMARL beside ours: env steps per CPU second of QMIX on one LBF task, 32 episodes an update, one update an episode.
 
 Each side trains twice, with a short and a long budget; the rate is of the steps and the CPU seconds between, so that
-start-up does not count. Neither tests meanwhile. Agents have no memory and do not read their last action, as is
-EPyMARL's default; with ``--epymarl-rnn`` both have a GRU.
+start-up does not count. The sides take turns, because a shared machine is not equally fast at all times: of
+``--epymarl-pairs`` turns the median ratio counts. Neither tests meanwhile. Agents have no memory and do not read their
+last action, as is EPyMARL's default; with ``--epymarl-rnn`` both have a GRU.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from plain_json import write_json
 
 SHORT, LONG = 2_000, 8_000
 NO_TESTS = 100_000_000
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epymarl", type=Path, help="a checkout of EPyMARL")
     parser.add_argument("--epymarl-python", default=sys.executable, help="the interpreter that has its requirements")
     parser.add_argument("--epymarl-rnn", action="store_true", help="both with a GRU")
+    parser.add_argument("--epymarl-pairs", type=int, default=5, help="how often each side is measured, in turns")
 
 
 def theirs(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
@@ -65,10 +70,26 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print both rates and their ratio."""
-    speed = {}
-    for name, side in (("EPyMARL", theirs), ("ours", ours)):
-        (steps, seconds), (more_steps, more_seconds) = side(args, SHORT), side(args, LONG)
-        speed[name] = (more_steps - steps) / (more_seconds - seconds)
-        print(f"{name:<8}{speed[name]:>9,.0f} env steps per CPU second", flush=True)
-    print(f"ours over EPyMARL: {speed['ours'] / speed['EPyMARL']:.1f} times")
+    """Print the rates and their ratio, pair by pair, and the medians; write them where ``--json`` asks for it."""
+    pairs = []
+    print(f"{'EPyMARL':>8}{'ours':>8}{'ratio':>8}   env steps per CPU second", flush=True)
+    for _ in range(args.epymarl_pairs):
+        pairs.append((rate(theirs, args), rate(ours, args)))
+        show(*pairs[-1])
+    print("medians", flush=True)
+    ratio = statistics.median(mine / peer for peer, mine in pairs)
+    show(*(statistics.median(side) for side in zip(*pairs, strict=True)), ratio)
+    if args.json:
+        asked = {"map": args.map, "rnn": args.epymarl_rnn, "overrides": args.overrides}
+        write_json(args.json, {**asked, "pairs": pairs, "ratio": ratio})
+
+
+def rate(side: Callable[[argparse.Namespace, int], tuple[int, float]], args: argparse.Namespace) -> float:
+    """Env steps per CPU second of one side between the two budgets."""
+    (steps, seconds), (more_steps, more_seconds) = side(args, SHORT), side(args, LONG)
+    return (more_steps - steps) / (more_seconds - seconds)
+
+
+def show(peer: float, mine: float, ratio: float | None = None) -> None:
+    """Print one line of the table."""
+    print(f"{peer:>8,.0f}{mine:>8,.0f}{mine / peer if ratio is None else ratio:>8.1f}", flush=True)

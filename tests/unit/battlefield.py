@@ -67,7 +67,13 @@ class Field:
 
 
 def make_field(
-    allies: list[Placed], enemies: list[Placed], *, pathing: Any = None, order: str = "none", **switches: Any
+    allies: list[Placed],
+    enemies: list[Placed],
+    *,
+    pathing: Any = None,
+    order: str = "none",
+    stats: str = "liberty",
+    **switches: Any,
 ) -> Field:
     """Units with full life exactly where they are asked to stand, idle and without random delays unless asked for."""
     pathing = np.ones((32, 32), bool) if pathing is None else pathing
@@ -76,7 +82,7 @@ def make_field(
         "field", "smac", len(allies), len(enemies), 100, "T", "T", 0, "", pathing, *groups, EnemyOrder(order)
     )
     chosen = make_switches(scenario, {"jitter": False} | switches)
-    w = make_world(scenario, load_stats("liberty"), make_terrain(scenario), chosen)
+    w = make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)
     f = np.zeros(scenario.n_units, FIGHTER)
     for i, (kind, x, y) in enumerate([*allies, *enemies]):
         f["kind"][i], f["x"][i], f["y"][i] = KINDS.index(kind), x, y

@@ -265,22 +265,38 @@ def test_an_attacker_out_of_sight_moves_nobody_to_look_for_another_target() -> N
     assert field.loops(1).f["target"][3] == 0
 
 
-@pytest.mark.parametrize(("edges", "target"), [(4.99, 1), (5.01, 0)])
-def test_a_colossus_in_scan_range_comes_before_attackers(edges: float, target: int) -> None:
-    apart = edges + STATS["colossus"]["radius"] + STATS["zealot"]["radius"]
-    field = make_field([("marine", 14.0, 16.0), ("colossus", 16.0 - apart, 16.0)], [("zealot", 16.0, 16.0)])
+@pytest.mark.parametrize("kind", ["colossus", "medivac", "baneling"])
+@pytest.mark.parametrize(("edges", "target"), [(-0.01, 1), (0.01, 0)])
+def test_a_unit_with_an_ai_tag_in_scan_range_comes_before_attackers(kind: str, edges: float, target: int) -> None:
+    apart = STATS["marine"]["scan"] + edges + STATS[kind]["radius"] + STATS["marine"]["radius"]
+    field = make_field([("marine", 14.0, 16.0), (kind, 16.0 - apart, 16.0)], [("marine", 16.0, 16.0)])
     field.command(0, "attack", 0)
     assert field.loops(1).f["target"][2] == target
-    field.f["x"][1] = field.f["x"][2] - apart - 1.0  # out of sight again
-    assert field.loops(1).f["target"][2] == 0
 
 
-@pytest.mark.parametrize(("rules", "target"), [({}, 1), ({"preempt": False}, 0), ({"colossus_first": False}, 0)])
-def test_a_colossus_that_comes_into_sight_takes_the_place_of_a_target(rules: dict, target: int) -> None:
+@pytest.mark.parametrize(("rules", "target"), [({}, 1), ({"preempt": False}, 0), ({"tagged_first": False}, 0)])
+def test_a_unit_with_an_ai_tag_that_comes_into_sight_takes_the_place_of_a_target(rules: dict, target: int) -> None:
     field = make_field([("marine", 13.0, 16.0), ("colossus", 2.0, 16.0)], [("zealot", 16.0, 16.0)], **rules).loops(1)
     assert field.f["target"][2] == 0
     field.f["x"][1] = 11.0
     assert field.loops(1).f["target"][2] == target
+
+
+@pytest.mark.parametrize(("kind", "order"), [("colossus", "stop"), ("marauder", "attack"), ("marauder", "stop")])
+@pytest.mark.parametrize("on", [True, False])
+def test_the_leash_holds_who_is_tagged_or_attacks(kind: str, order: str, on: bool) -> None:
+    """Out of scan range the target gives way to a marine, but for a tagged unit or an attacker up to 21 away."""
+    field = make_field(
+        [("marine", 16.0, 20.5), (kind, 13.0, 16.0)], [("zealot", 16.0, 16.0)], leash=on, idle_fire=False
+    )
+    field.loops(1)
+    field.command(1, order, 0) if order == "attack" else field.command(1, order)
+    assert field.f["target"][2] == 1
+    held = on and (kind, order) != ("marauder", "stop")
+    for edges, target in ((5.5, 1 if held else 0), (20.5, 1 if held else 0), (21.5, 0)):
+        field.f["target"][2] = 1
+        field.f["x"][1] = field.f["x"][2] - edges - STATS[kind]["radius"] - STATS["zealot"]["radius"]
+        assert field.loops(1).f["target"][2] == target
 
 
 def test_threats_and_medivacs_come_before_the_harmless() -> None:
@@ -310,6 +326,36 @@ def test_allies_are_passive() -> None:
         field.loops(8)
         assert field.f["target"][0] == -1
         assert field.f["health"][1] == 45
+
+
+@pytest.mark.parametrize(("beyond", "hurt"), [(-0.01, True), (0.01, False)])
+def test_a_colossus_without_an_order_fires_at_what_is_in_range(beyond: float, hurt: bool) -> None:
+    """Option OnlyFireWhileInAttackOrder=0 of the client's weapon; the mod's own needs an order, as all others do."""
+    apart = 7 + beyond + STATS["colossus"]["radius"] + STATS["spinecrawler"]["radius"]
+    field = make_field([("colossus", 10.0, 16.0)], [("spinecrawler", 10.0 + apart, 16.0)], stats="lotv")
+    field.disarm("spinecrawler").command(0, "stop").loops(16)
+    assert (field.f["health"][1] < STATS["spinecrawler"]["health"]) == hurt
+    assert field.f["x"][0] == 10.0
+
+
+def test_a_colossus_on_its_way_does_not_fire_and_one_that_stands_keeps_its_target() -> None:
+    crawlers = [("spinecrawler", 15.0, 16.0), ("spinecrawler", 16.5, 16.0)]
+    field = make_field([("colossus", 10.0, 16.0)], crawlers, stats="lotv")
+    field.disarm("spinecrawler").command(0, "move", x=10.0, y=30.0).loops(8)
+    assert field.f["target"][0] == -1
+    field.command(0, "stop").loops(1)
+    assert field.f["target"][0] == 1
+    field.f["x"][1] = 18.0
+    assert field.loops(1).f["target"][0] == 1  # the other is nearer now
+    field.f["x"][1] = 28.0
+    assert field.loops(1).f["target"][0] == 2
+    assert field.command(0, "attack", 0).loops(1).f["target"][0] == 1
+
+
+@pytest.mark.parametrize("options", [{"idle_fire": False, "stats": "lotv"}, {"stats": "liberty"}])
+def test_idle_fire_can_be_turned_off(options: dict) -> None:
+    field = make_field([("colossus", 10.0, 16.0)], [("spinecrawler", 15.0, 16.0)], **options).disarm("spinecrawler")
+    assert field.command(0, "stop").loops(8).f["target"][0] == -1
 
 
 def test_chase_goes_for_the_closest_ally_until_it_dies() -> None:

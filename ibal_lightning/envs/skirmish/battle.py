@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.state import KINDS
-from ibal_lightning.envs.skirmish.stats import BLAST, KIND, STRIDER
+from ibal_lightning.envs.skirmish.stats import BLAST, KIND
 from ibal_lightning.envs.skirmish.switches import SWITCHES, Switches
 from ibal_lightning.envs.skirmish.terrain import TERRAIN
 
@@ -30,7 +30,7 @@ WORLD = np.dtype(
         ("chase", np.bool_),  # idle enemies are sent after the closest ally at every step
         ("hunt", np.bool_),  # the enemies are sent after the allies once: the closest, and the next when it dies
         ("explosive", np.bool_),  # some kind may explode
-        ("colossi", np.bool_),  # enemies look for colossi, and the agents may hold one
+        ("tagged", np.bool_),  # enemies look for units with an AI tag, and the agents may hold one
         ("drawn", np.bool_),  # SMACv2: teams and positions are drawn in every episode
         ("advance", np.bool_),  # the enemies are sent to a point on the segment start..end
         ("start_x", np.float64),
@@ -100,5 +100,5 @@ def make_world(scenario: Scenario, kinds: NDArray[np.void], terrain: NDArray[np.
         w["team_share"] = np.cumsum((*teams.weights, *[0.0] * spare))
         w["team_exception"] = [kind in teams.exceptions for kind in w["team_kind"]]
     w["explosive"] = any(kinds[kind]["shape"] == BLAST for kind in present)
-    w["colossi"] = switches.colossus_first and any(kinds[kind]["layer"] == STRIDER for kind in allies)
+    w["tagged"] = switches.tagged_first and any(kinds[kind]["tagged"] for kind in allies)
     return w

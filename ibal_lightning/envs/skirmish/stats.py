@@ -1,8 +1,8 @@
 """Numbers of the unit kinds as one table in the order of ``state.KINDS``, with one of two sets of weapons.
 
 Unit: map units, game loops (1/16 data second, ENGINE_RULES rule 1), hit points. Source: ``data/units.json``
-(Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``: the game itself fires stalkers and
-colossi at the periods of Legacy of the Void (recordings of it, ``docs/fidelity.md``), not at those of the mod's files.
+(Liberty.SC2Mod game data, on which every SMAC map depends) and ``data/lotv.json``: the game itself lays the weapons of
+its multiplayer mod, VoidMulti.SC2Mod, over them (recordings and policies, ``docs/fidelity.md``).
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ KIND = np.dtype(
         ("damage", np.float64, (len(KINDS),)),  # of one hit on each kind, before armour
         ("can_hit", np.int8, (len(KINDS),)),  # 0 or 1
         ("healable", np.bool_),  # biological and no structure
+        ("tagged", np.bool_),  # the computer player attends to it: AISplash, AISupport or AIHighPrioTarget
+        ("fires_idle", np.bool_),  # its weapon needs no attack order
         ("layer", np.int8),  # GROUND, STRIDER or AIR
         ("attacks", np.int8),  # hits a shot, 0 for unarmed kinds
         ("shape", np.int8),  # POINT, LINE or BLAST
@@ -122,7 +124,7 @@ def body_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
 
 
 def ability_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
-    """Energy and healing."""
+    """Energy and healing, and what marks a kind for the computer player."""
     energy = [f.get("energy", {}) for f in facts]
     heal = [f.get("heal", {}) for f in facts]
     return {
@@ -133,6 +135,7 @@ def ability_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         "heal_cost": np.array([h.get("energy_per_hp", 0.0) for h in heal]),
         "heal_range": np.array([h.get("range", 0.0) for h in heal], float),
         "heal_scan": np.array([h.get("autocast_scan_range", 0.0) for h in heal], float),
+        "tagged": np.array([bool(f.get("ai_tags")) for f in facts]),
         "healable": np.array(["biological" in f["attributes"] and "structure" not in f["attributes"] for f in facts]),
     }
 
@@ -153,6 +156,7 @@ def weapon_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
         "windup": np.array([w.get("damage_point_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
         "backswing": np.array([w.get("backswing_normal_s", 0.0) for w in weapons]) * LOOPS_PER_SECOND,
         "missile": np.array([MISSILE_SPEEDS.get(f["kind"], 0.0) for f in facts]) / LOOPS_PER_SECOND,
+        "fires_idle": np.array([w.get("fires_without_order", False) for w in weapons]),
         "shape": np.array([shapes.get(f["kind"], POINT) for f in facts], np.int8),
         "splash": np.array([w.get("splash_radius", 0.0) for w in weapons], float),
         "damage": np.array([[hit_damage(w, victim) for victim in facts] for w in weapons]),

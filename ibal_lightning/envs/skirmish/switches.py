@@ -1,7 +1,7 @@
 """Rules of the battle that the study could not settle, as switches.
 
-Defaults follow ENGINE_RULES section 2 but for slots_from_ends, colossus_first, formation, own_fighters_block and
-path_finding: see docs/fidelity.md.
+Defaults follow ENGINE_RULES section 2 but for slots_from_ends, tagged_first, leash, idle_fire, formation,
+own_fighters_block and path_finding: see docs/fidelity.md.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ class Switches(NamedTuple):
     """One flag a rule; the rule's number in ENGINE_RULES stands behind it."""
 
     slots_from_ends: bool = True  # 4: each enemy takes the first or the last free slot, else any (docs/fidelity.md)
-    colossus_first: bool = True  # 7: enemies that seek a target take a colossus (inferred, docs/fidelity.md)
+    tagged_first: bool = True  # 7: enemies that seek a target take who bears an AI tag (docs/fidelity.md)
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
+    leash: bool = True  # 8: they follow such a unit, or an attacker, beyond their scan range (docs/fidelity.md)
     scan_bonus: float = 0.0  # 6: added to the scan range
     enemies_first: bool = True  # 3: which side acts first in a loop (inferred, docs/fidelity.md has the sensitivity)
     formation: bool = True  # 6: enemies keep their places relative to one another on the march
@@ -36,6 +37,7 @@ class Switches(NamedTuple):
     blocking: bool = True  # 14: units of opposite sides block one another
     own_fighters_block: bool = True  # 14: so do comrades that fight (docs/fidelity.md)
     separation: bool = True  # 14: units of one side are pushed apart
+    idle_fire: bool = True  # 11: a colossus without an order fires at what is in range (docs/fidelity.md)
     windup: bool = True  # 15: damage point
     backswing: bool = True  # 15: no walking right after a shot
     jitter: bool = True  # 15: random delay of the weapon period

@@ -1,4 +1,4 @@
-"""Whom a unit fights: a colossus, then attackers, with preemption (ENGINE_RULES rules 6 to 9)."""
+"""Whom a unit fights: who bears an AI tag, then attackers, with preemption (ENGINE_RULES rules 6 to 9)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from ibal_lightning.envs.skirmish.battle import ADVANCING, ATTACKING, IDLE, NOBODY, Fighters, World
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.orders import can_attack, closest_prey
-from ibal_lightning.envs.skirmish.stats import STRIDER
 
-# A colossus comes before classes (i), (ii), (iii) of rule 7.
-COLOSSUS, THREAT_NOW, THREAT, HARMLESS = 0, 1, 2, 3
+# Units with an AI tag come before classes (i), (ii), (iii) of rule 7.
+TAGGED, THREAT_NOW, THREAT, HARMLESS = 0, 1, 2, 3
+LEASH = 21.0  # map units, acquire_leash_radius of units.json
 
 
 @part
@@ -34,16 +34,16 @@ def attacks(w: World, f: Fighters, i: int, j: int) -> bool:
 
 
 @part
-def is_colossus(w: World, f: Fighters, j: int) -> bool:
-    """Whether ally j is a colossus and enemies look for those first (``colossus_first``)."""
-    return w.colossi and w.kinds[f[j].kind].layer == STRIDER
+def is_tagged(w: World, f: Fighters, j: int) -> bool:
+    """Whether ally j bears an AI tag (colossus, medivac, baneling) and enemies look for those (``tagged_first``)."""
+    return w.tagged and w.kinds[f[j].kind].tagged
 
 
 @part
 def threat_class(w: World, f: Fighters, i: int, j: int) -> int:
-    """How much enemy i minds ally j: a colossus, attacks it, could hit it or heals, or neither (rule 7)."""
-    if is_colossus(w, f, j):
-        return COLOSSUS
+    """How much enemy i minds ally j: tagged, attacks it, could hit it or heals, or neither (rule 7)."""
+    if is_tagged(w, f, j):
+        return TAGGED
     if w.switches.attackers_first and attacks(w, f, j, i):
         return THREAT_NOW
     kind = f[j].kind
@@ -72,20 +72,43 @@ def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
 
 
 @part
+def keep_range(w: World, f: Fighters, i: int, j: int) -> float:
+    """How far target j may get before enemy i gives it up: the leash for the first two classes, else its scan range."""
+    if w.switches.leash and threat_class(w, f, i, j) <= THREAT_NOW:
+        return max(LEASH, scan_range(w, f, i))
+    return scan_range(w, f, i)
+
+
+@part
 def acquire(w: World, f: Fighters, i: int) -> int:
     """The target of an idle or advancing enemy, looked at anew in every loop.
 
-    Kept while alive and in scan range (rule 8), except that a colossus or a unit with the order to attack it takes the
-    place of one less threatening (rule 7), though not during a damage point.
+    Kept while alive and within ``keep_range`` (rule 8), except that a tagged unit or one with the order to attack it
+    takes the place of one less threatening (rule 7), though not during a damage point.
     """
     target = f[i].target
-    if target == NOBODY or f[target].health <= 0 or gap(w, f, i, target) > scan_range(w, f, i):
+    if target == NOBODY or f[target].health <= 0 or gap(w, f, i, target) > keep_range(w, f, i, target):
         return best_target(w, f, i, HARMLESS)
-    if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.colossi):
+    if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.tagged):
         worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
         urgent = best_target(w, f, i, worst)
         return urgent if urgent != NOBODY else target
     return target
+
+
+@part
+def in_reach(w: World, f: Fighters, i: int) -> int:
+    """Whom an agent's unit shoots at without an order: the last one while it is in range, else the nearest in range."""
+    best, least = NOBODY, w.kinds[f[i].kind].range
+    last = f[i].target
+    if last != NOBODY and f[last].health > 0 and gap(w, f, i, last) <= least:
+        return last
+    for j in range(w.n_agents, w.n_units):
+        if can_attack(w, f, i, j):
+            away = gap(w, f, i, j)
+            if away <= least:
+                best, least = j, away
+    return best
 
 
 @part
@@ -108,4 +131,6 @@ def choose_target(w: World, f: Fighters, i: int) -> int:
         order = IDLE
     if i >= w.n_agents and order in (IDLE, ADVANCING):
         return acquire(w, f, i)
+    if order == IDLE and w.switches.idle_fire and w.kinds[f[i].kind].fires_idle:
+        return in_reach(w, f, i)
     return NOBODY
