@@ -53,8 +53,10 @@ def play(engine: Engine, steps: int, look: Callable[[Engine], None], seed: int =
 def check_bounds(engine: Engine) -> None:
     """Nothing outside its bounds, nobody off the map, no undefined number."""
     f, kinds = engine.arena.fighters, engine.arena.world[0]["kinds"]
-    for name in ("health", "shield"):
-        assert ((f[name] >= 0) & (f[name] <= kinds[name][f["kind"]] + 1e-4)).all()
+    n = engine.scenario.n_agents
+    full = np.hstack([kinds["health"][f["kind"][:, :n]], kinds["enemy_health"][f["kind"][:, n:]]])
+    for name, most in (("health", full), ("shield", kinds["shield"][f["kind"]])):
+        assert ((f[name] >= 0) & (f[name] <= most + 1e-4)).all()
     assert ((f["energy"] >= 0) & (f["energy"] <= kinds["energy_max"][f["kind"]])).all()
     assert ((f["x"] >= 0) & (f["x"] < 32) & (f["y"] >= 0) & (f["y"] < 32)).all()
     walks = (kinds["layer"][f["kind"]] == GROUND) & (f["health"] > 0)

@@ -221,3 +221,11 @@ def test_the_enemy_medivac_switch(mode: str, healed: bool, moves: bool) -> None:
     assert (field.f["health"][1] > 20) == healed
     field.f["health"][1] = 45.0
     assert (field.loops(10).f["x"][2] < 23) == moves
+
+
+def test_agents_have_the_maps_bodies_and_enemies_the_clients() -> None:
+    field = make_field([("hydralisk", 6.0, 16.0)], [("hydralisk", 26.0, 16.0)], stats="lotv")
+    assert list(field.f["health"]) == [80, 90]
+    field.f["health"] -= 0.5
+    field.loops(200)  # zerg regenerate to what they had
+    assert list(field.f["health"]) == [80, 90]

@@ -137,6 +137,10 @@ def test_fitted_positions_exist_for_four_maps_only() -> None:
         ("lotv", "colossus", "period", 24),
         ("lotv", "colossus", "range", 7),
         ("lotv", "colossus", "scan", 8),
+        ("lotv", "hydralisk", "period", 13.2),
+        ("lotv", "hydralisk", "health", 80),
+        ("lotv", "hydralisk", "enemy_health", 90),
+        ("liberty", "hydralisk", "enemy_health", 80),
         ("lotv", "zealot", "scan", 5),
         ("lotv", "medivac", "scan", 0),
         ("liberty", "stalker", "scan", 6),
@@ -155,6 +159,7 @@ def test_stats_in_game_loops(version: str, kind: str, field: str, expected: floa
         ("marauder", "stalker", 20),
         ("marauder", "zealot", 10),
         ("baneling", "marine", 35),
+        ("baneling", "marauder", 20),
         ("stalker", "zealot", 13),
         ("stalker", "colossus", 18),
         ("colossus", "zergling", 15),  # two hits leave it alive, where the mod's 20 kill it

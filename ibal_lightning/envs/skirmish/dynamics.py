@@ -8,6 +8,7 @@ from ibal_lightning.envs.skirmish.damage import settle_blasts
 from ibal_lightning.envs.skirmish.healing import heal, patient
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part, thin
 from ibal_lightning.envs.skirmish.movement import ARRIVED, has_arrived, separate, walk
+from ibal_lightning.envs.skirmish.orders import full_health
 from ibal_lightning.envs.skirmish.state import Units
 from ibal_lightning.envs.skirmish.targeting import choose_target
 
@@ -27,7 +28,7 @@ def run_timers(w: World, f: Fighters, i: int) -> None:
         if f[i].quiet > w.kinds[kind].shield_delay:
             f[i].shield = min(w.kinds[kind].shield, f[i].shield + w.kinds[kind].shield_regen)
     if w.kinds[kind].health_regen > 0:
-        f[i].health = min(w.kinds[f[i].kind].health, f[i].health + w.kinds[kind].health_regen)
+        f[i].health = min(full_health(w, f, i), f[i].health + w.kinds[kind].health_regen)
     if w.kinds[kind].energy_max > 0:
         f[i].energy = min(w.kinds[kind].energy_max, f[i].energy + w.kinds[kind].energy_regen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibal_lightning.envs.skirmish.battle import HEALING, IDLE, NOBODY, Fighters, World
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.movement import walk
-from ibal_lightning.envs.skirmish.orders import can_heal
+from ibal_lightning.envs.skirmish.orders import can_heal, full_health
 from ibal_lightning.envs.skirmish.switches import HEAL_AUTOMATICALLY
 from ibal_lightning.envs.skirmish.targeting import gap
 
@@ -19,7 +19,7 @@ def worst_hurt(w: World, f: Fighters, i: int) -> int:
     first, last = (0, w.n_agents) if i < w.n_agents else (w.n_agents, w.n_units)
     for j in range(first, last):
         if can_heal(w, f, i, j) and not f[j].healed:
-            away, life = gap(w, f, i, j), f[j].health / w.kinds[f[j].kind].health
+            away, life = gap(w, f, i, j), f[j].health / full_health(w, f, j)
             closer = life < least or (life == least and away < nearest)
             if away <= w.kinds[f[i].kind].heal_scan and closer:
                 best, least, nearest = j, life, away
@@ -52,8 +52,7 @@ def heal(w: World, f: Fighters, i: int, j: int) -> None:
     if f[j].healed:
         return
     f[j].healed = True
-    amount = min(
-        w.kinds[kind].heal_rate, w.kinds[f[j].kind].health - f[j].health, f[i].energy / w.kinds[kind].heal_cost
-    )
-    f[j].health = min(w.kinds[f[j].kind].health, f[j].health + amount)
+    full = full_health(w, f, j)
+    amount = min(w.kinds[kind].heal_rate, full - f[j].health, f[i].energy / w.kinds[kind].heal_cost)
+    f[j].health = min(full, f[j].health + amount)
     f[i].energy = max(0.0, f[i].energy - amount * w.kinds[kind].heal_cost)

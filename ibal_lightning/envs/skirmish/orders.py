@@ -25,9 +25,16 @@ def can_attack(w: World, f: Fighters, i: int, j: int) -> bool:
 
 
 @part
+def full_health(w: World, f: Fighters, i: int) -> float:
+    """Health of unit i at the start: agents have the map's bodies, enemies the client's."""
+    kind = f[i].kind
+    return w.kinds[kind].health if i < w.n_agents else w.kinds[kind].enemy_health
+
+
+@part
 def can_heal(w: World, f: Fighters, i: int, j: int) -> bool:
     """Whether healer i could heal unit j: another living, hurt, biological unit."""
-    hurt = 0 < f[j].health < w.kinds[f[j].kind].health
+    hurt = 0 < f[j].health < full_health(w, f, j)
     return i != j and hurt and w.kinds[f[j].kind].healable and w.kinds[f[i].kind].heal_rate > 0
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighters, World
 from ibal_lightning.envs.skirmish.dynamics import report
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part
-from ibal_lightning.envs.skirmish.orders import advance_to, chase
+from ibal_lightning.envs.skirmish.orders import advance_to, chase, full_health
 from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
 from ibal_lightning.envs.skirmish.rng import COMBAT, SPAWN, mix, stream_key, uniform
 from ibal_lightning.envs.skirmish.state import Units
@@ -120,7 +120,7 @@ def number_units(w: World, f: Fighters, key: np.uint64, counter: int) -> None:
 def reset_unit(w: World, f: Fighters, i: int, key: np.uint64) -> None:
     """Give unit i the full life of its kind and nothing to do; it looks south, as triggers create units (inferred)."""
     kind = f[i].kind
-    f[i].health, f[i].shield, f[i].energy = w.kinds[kind].health, w.kinds[kind].shield, w.kinds[kind].energy
+    f[i].health, f[i].shield, f[i].energy = full_health(w, f, i), w.kinds[kind].shield, w.kinds[kind].energy
     f[i].cooldown, f[i].windup, f[i].backswing, f[i].hit_timer = 0.0, 0.0, 0.0, 0.0
     f[i].order, f[i].order_target, f[i].target, f[i].hit_target = IDLE, NOBODY, NOBODY, NOBODY
     f[i].face_x, f[i].face_y, f[i].side = 0.0, -1.0, 0
@@ -193,6 +193,6 @@ def report_start(w: World, f: Fighters, units: Units, g: int, ally_health: float
         f[i].health *= ally_health
     for i in range(w.n_units):
         units.kind[g, i] = f[i].kind
-        units.health_max[g, i], units.shield_max[g, i] = w.kinds[f[i].kind].health, w.kinds[f[i].kind].shield
+        units.health_max[g, i], units.shield_max[g, i] = full_health(w, f, i), w.kinds[f[i].kind].shield
     report(w, f, units, g)
     report(w, f, units, g)

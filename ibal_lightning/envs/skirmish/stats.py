@@ -24,7 +24,8 @@ STATS = ("lotv", "liberty")
 # What is constant of one kind; a table of them is (K,) in the order of KINDS.
 KIND = np.dtype(
     [
-        ("health", np.float64),
+        ("health", np.float64),  # of the maps' own bodies, which agents have
+        ("enemy_health", np.float64),  # of the client's, which enemies have
         ("shield", np.float64),
         ("armor", np.float64),
         ("speed", np.float64),  # map units a loop
@@ -109,6 +110,7 @@ def body_stats(facts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     layers = {"colossus": STRIDER}
     return {
         "health": values("hp"),
+        "enemy_health": values("enemy_hp", "hp"),
         "shield": values("shield"),
         "armor": values("armor"),
         "speed": values("speed_normal_per_s") / LOOPS_PER_SECOND,
