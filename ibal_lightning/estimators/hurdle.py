@@ -60,12 +60,22 @@ class HurdleModel(ObservationModel):
     Args:
         hidden: width of the trunk.
         rank: rank of each pair's effect.
+        layers: of the trunk.
+        bounds: of every log-variance.
     """
 
     parts: ClassVar[int] = 2  # value, log-odds of not being zero
 
-    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
-        super().__init__(spec, hidden=hidden, rank=rank)
+    def __init__(
+        self,
+        spec: EnvSpec,
+        *,
+        hidden: int = 64,
+        rank: int = 6,
+        layers: int = 2,
+        bounds: tuple[float, float] = LOG_VARIANCE,
+    ) -> None:
+        super().__init__(spec, hidden=hidden, rank=rank, layers=layers, bounds=bounds)
         self.types = DimTypes(spec.obs_dim)
 
     def update_moments(self, now: Context) -> None:
@@ -102,7 +112,7 @@ class HurdleModel(ObservationModel):
         actual = self._base(features, now.obs) + effects(gates, now.actions, now.alive)
         what_if = actual[m, i][:, None] + coefficient @ effects.v[i, j]
         means, logits = what_if.chunk(2, -1)
-        variance = self.log_variance(features)[m, i].clamp(*LOG_VARIANCE).exp()
+        variance = self.log_variance(features)[m, i].clamp(*self.bounds).exp()
         bound = hurdle_club if transform == "raw" else hurdle_information
         p = p_ref[m, j]
         value = bound(self._odds(logits), means.masked_fill(self.types.binary, 0.0), variance, p) * self.varies
@@ -117,7 +127,7 @@ class HurdleModel(ObservationModel):
         mean, logits = predicted.chunk(2, -1)
         there = next_obs != 0
         event = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")
-        value = gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), mean, log_variance)
+        value = gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), mean, log_variance, self.bounds)
         has_value = ~self.types.binary & (there | ~self.types.hurdle)
         return event * self.types.hurdle + torch.where(has_value, value, 0.0)
 

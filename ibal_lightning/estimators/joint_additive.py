@@ -19,9 +19,12 @@ from ibal_lightning.types import EnvSpec
 
 
 class Trunk(nn.Module):
-    """Features of x^i = [state, obs^i, a^i, i, time]; the first layer is split so that the state enters once a game."""
+    """Features of x^i = [state, obs^i, a^i, i, time] after ``layers`` ReLU layers of which the first is split.
 
-    def __init__(self, spec: EnvSpec, hidden: int) -> None:
+    So the state enters once a game.
+    """
+
+    def __init__(self, spec: EnvSpec, hidden: int, layers: int) -> None:
         super().__init__()
         self.state_moments = RunningMoments(spec.state_dim)
         self.obs_moments = RunningMoments(spec.obs_dim)
@@ -30,7 +33,7 @@ class Trunk(nn.Module):
         self.action = nn.Parameter(0.1 * torch.randn(spec.n_actions, hidden))
         self.agent = nn.Parameter(0.1 * torch.randn(spec.n_agents, hidden))
         self.time = nn.Parameter(0.1 * torch.randn(hidden))
-        self.second = nn.Linear(hidden, hidden)
+        self.later = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers - 1))
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of states and of living agents' observations."""
@@ -41,7 +44,10 @@ class Trunk(nn.Module):
         """(M, N, H) features."""
         game = self.state(self.state_moments.normalise(now.state)) + now.time[:, None] * self.time
         own = self.obs(self.obs_moments.normalise(now.obs)) + F.embedding(now.actions, self.action) + self.agent
-        return torch.relu(self.second(torch.relu(own + game[:, None])))
+        x = torch.relu(own + game[:, None])
+        for layer in self.later:
+            x = torch.relu(layer(x))
+        return x
 
 
 class PairEffects(nn.Module):
@@ -92,12 +98,13 @@ class JointAdditive(nn.Module):
         dims: outputs D per agent.
         hidden: width of the trunk.
         rank: rank R of each pair's effect.
+        layers: of the trunk.
     """
 
-    def __init__(self, spec: EnvSpec, dims: int, *, hidden: int, rank: int) -> None:
+    def __init__(self, spec: EnvSpec, dims: int, *, hidden: int, rank: int, layers: int) -> None:
         super().__init__()
         self.shape = (spec.n_agents, spec.n_agents, rank)
-        self.trunk = Trunk(spec, hidden)
+        self.trunk = Trunk(spec, hidden, layers)
         self.base = nn.Linear(hidden, dims)
         self.gate = nn.Linear(hidden, spec.n_agents * rank)
         self.effects = PairEffects(spec.n_agents, spec.n_actions, dims, rank)

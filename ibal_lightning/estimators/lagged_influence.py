@@ -23,11 +23,12 @@ class LaggedInfluence(TransitionModel):
     Args:
         hidden: width of the trunk.
         rank: rank of each pair's effect.
+        layers: of the trunk.
     """
 
-    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
+    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6, layers: int = 2) -> None:
         super().__init__()
-        self.joint = JointAdditive(spec, spec.n_actions, hidden=hidden, rank=rank)
+        self.joint = JointAdditive(spec, spec.n_actions, hidden=hidden, rank=rank, layers=layers)
         self.null = nn.Linear(hidden, spec.n_actions)
 
     def update_moments(self, now: Context) -> None:

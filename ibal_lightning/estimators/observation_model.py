@@ -15,7 +15,7 @@ from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import entropy, halflog
 from ibal_lightning.types import EnvSpec
 
-LOG_VARIANCE = (-6.0, 2.0)  # bounds the score of near-deterministic dims
+LOG_VARIANCE = (-6.0, 2.0)  # of a dim in its own standard deviations: bounds the score of near-deterministic dims
 STEP_NATS = 20.0  # an observation counts for at most so many nats in ``gains``: one surprise can cost thousands
 
 
@@ -29,14 +29,25 @@ class ObservationModel(TransitionModel):
     Args:
         hidden: width of the trunk.
         rank: rank of each pair's effect.
+        layers: of the trunk.
+        bounds: of every log-variance.
     """
 
     parts: ClassVar[int] = 1  # numbers that base and effects predict for each dim
 
-    def __init__(self, spec: EnvSpec, *, hidden: int = 64, rank: int = 6) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        *,
+        hidden: int = 64,
+        rank: int = 6,
+        layers: int = 2,
+        bounds: tuple[float, float] = LOG_VARIANCE,
+    ) -> None:
         super().__init__()
+        self.bounds = bounds
         dims, width = spec.obs_dim, self.parts * spec.obs_dim
-        self.joint = JointAdditive(spec, width, hidden=hidden, rank=rank)
+        self.joint = JointAdditive(spec, width, hidden=hidden, rank=rank, layers=layers)
         self.log_variance = nn.Linear(hidden, dims)
         self.persistence = nn.Parameter(torch.ones(width))  # most of the next observation is the present one
         self.null = nn.Linear(hidden, width + dims)
@@ -116,7 +127,7 @@ class ObservationModel(TransitionModel):
     def _channel(self, now: Context, p_ref: Tensor) -> tuple[Tensor, Tensor]:
         """(N, N, M, R * R) covariance of the inputs, (N, M, O) precision of the outputs: 0 where dead or constant."""
         features = self.joint.trunk(now)
-        precision = (-self.log_variance(features).clamp(*LOG_VARIANCE)).exp() * self.varies
+        precision = (-self.log_variance(features).clamp(*self.bounds)).exp() * self.varies
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
@@ -135,7 +146,7 @@ class ObservationModel(TransitionModel):
 
     def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
         """(..., O) nats of the next observation (..., O)."""
-        return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance)
+        return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance, self.bounds)
 
 
 def taken(which: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
@@ -143,8 +154,8 @@ def taken(which: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.flatten(0, 1).index_select(0, which) for x in rows)
 
 
-def gaussian_nll(y: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """-log N(y; mean, exp(log_variance)) elementwise, in nats; the log-variance is clamped."""
-    log_variance = log_variance.clamp(*LOG_VARIANCE)
+def gaussian_nll(y: Tensor, mean: Tensor, log_variance: Tensor, bounds: tuple[float, float] = LOG_VARIANCE) -> Tensor:
+    """-log N(y; mean, exp(log_variance)) elementwise, in nats; the log-variance is clamped to ``bounds``."""
+    log_variance = log_variance.clamp(*bounds)
     square = torch.addcmul(log_variance + math.log(2 * math.pi), (y - mean).square(), (-log_variance).exp())
     return 0.5 * square

@@ -62,6 +62,17 @@ def test_company_is_not_credited_with_the_others_effect() -> None:
     assert model.explained(rows) > 0.1
 
 
+def test_the_lower_bound_of_the_log_variance_bounds_the_scores() -> None:
+    """Where the model holds every dim for certain, an effect counts e^-low times its variance."""
+    model, rows = fitted(company)
+    model.log_variance.weight.data.zero_()
+    model.log_variance.bias.data.fill_(-50.0)
+    strict = score(model, rows)
+    model.bounds = (-2.0, 2.0)
+    torch.testing.assert_close(strict, score(model, rows) * math.exp(4.0))
+    assert strict.max() > 0
+
+
 def test_single_dims_of_a_xor_score_nothing() -> None:
     model, rows = fitted(xor)
     assert score(model, rows, transform="halflog").max() < 0.01

@@ -16,6 +16,7 @@ from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
+from ibal_lightning.estimators.joint_additive import Trunk
 from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.types import EpisodeBatch
@@ -173,9 +174,20 @@ def batch_steps(batch):
         ({"rows": 0}, "attack.rows must be >= 1, got 0"),
         ({"hidden": 0}, "attack.hidden must be >= 1"),
         ({"rank": 0}, "attack.rank must be >= 1"),
+        ({"layers": 0}, "attack.layers must be >= 1"),
+        ({"logvar_low": 3.0}, "attack.logvar_low must be below logvar_high, got 3 and 2"),
         ({"score_every": 0}, "attack.score_every"),
     ],
 )
 def test_bad_options_are_refused_by_name(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ibal(SPEC, Threat(dims=3), **options)
+
+
+@pytest.mark.parametrize("score", ["klx", "lagged"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_estimators_have_as_many_layers_as_asked_for(score: str, layers: int) -> None:
+    attack = Ibal(SPEC, Threat(dims=3), K=3, layers=layers, action_score=score, hidden=16)
+    trunks = [module for module in attack.modules() if isinstance(module, Trunk)]
+    assert len(trunks) == (2 if score == "lagged" else 1)
+    assert all(len(trunk.later) == layers - 1 for trunk in trunks)

@@ -19,7 +19,7 @@ from ibal_lightning.attacks.ibal.probe import Drawn, take
 from ibal_lightning.attacks.ibal.whatif import PresentActions
 from ibal_lightning.estimators.group_decoder import GroupDecoder
 from ibal_lightning.estimators.joint_additive import parameter_groups
-from ibal_lightning.estimators.observation_model import LOG_VARIANCE, ObservationModel
+from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.reconstruction import Reconstruction
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.influence import (
@@ -178,4 +178,4 @@ def residual_covariance(model: ObservationModel, rows: Transitions, keep: float 
 
 def inverse_scale(model: ObservationModel, features: Tensor) -> Tensor:
     """(M, N, O) one over the model's standard deviations."""
-    return (-0.5 * model.log_variance(features).clamp(*LOG_VARIANCE)).exp()
+    return (-0.5 * model.log_variance(features).clamp(*model.bounds)).exp()

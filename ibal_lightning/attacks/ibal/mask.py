@@ -100,7 +100,13 @@ class ObservationMask(nn.Module):
         self.dims, self.lowest = threat.max_dims(spec), options.mask_rule == "bottom"
         self.score_mode, self.transform = options.score_mode, options.score_transform
         self.score_eps, self.score_every = options.score_eps, options.score_every
-        self.model = HEADS[options.observation_head](spec, hidden=options.hidden, rank=options.rank)
+        self.model = HEADS[options.observation_head](
+            spec,
+            hidden=options.hidden,
+            rank=options.rank,
+            layers=options.layers,
+            bounds=(options.logvar_low, options.logvar_high),
+        )
         self.table: Tensor
         self.register_buffer("table", torch.zeros(spec.n_agents, spec.obs_dim, spec.n_agents))
         self.health = Health(spec)

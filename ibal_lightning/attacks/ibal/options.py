@@ -42,12 +42,14 @@ class IbalOptions:
         search: how G1's joint action is found: "independent", "coordinate" or "enumerate", see ``ActionRewrite``.
         exclude_intended, support_floor: candidates of the rewrite, see ``ActionRewrite``.
         strength: of evaluation: "as_trained" (k ~ Unif{1..K}, P_act = P_max) or "max" (k = K, P_act = 1).
-        hidden, rank, lr: size and learning rate of the estimators.
+        hidden, layers, rank, lr: size and learning rate of the estimators (``hidden`` and ``layers`` of their trunk).
+        logvar_low, logvar_high: bounds of a dim's log-variance in its own standard deviations; the lower one bounds the
+            score of near-deterministic dims.
         rows: transitions per estimator update.
         warmup_updates: estimator updates before the first attack.
 
     Raises:
-        ValueError: a size or a count below 1, or a negative rate.
+        ValueError: a size or a count below 1, a negative rate, or bounds that do not rise.
     """
 
     K: int | None = None
@@ -80,11 +82,18 @@ class IbalOptions:
     support_floor: float = 0.0
     strength: str = "as_trained"
     hidden: int = 64
+    layers: int = 2
     rank: int = 6
+    logvar_low: float = -6.0
+    logvar_high: float = 2.0
     lr: float = 1e-3
     rows: int = 128
     warmup_updates: int = 1000
 
     def __post_init__(self) -> None:
-        check_ranges(self, ("rows", "hidden", "rank"), 1, prefix="attack.")
+        check_ranges(self, ("rows", "hidden", "layers", "rank"), 1, prefix="attack.")
         check_ranges(self, ("z_rate",), 0, prefix="attack.")
+        if not self.logvar_low < self.logvar_high:
+            raise ValueError(
+                f"attack.logvar_low must be below logvar_high, got {self.logvar_low:g} and {self.logvar_high:g}"
+            )

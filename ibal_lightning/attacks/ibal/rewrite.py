@@ -61,7 +61,7 @@ class ActionRewrite(nn.Module):
         self.gain = RunningMean()  # nats of transitions that the model has not learnt from
         self.model: LaggedInfluence | Reconstruction
         if score == "lagged":
-            self.model = LaggedInfluence(spec, hidden=options.hidden, rank=options.rank)
+            self.model = LaggedInfluence(spec, hidden=options.hidden, rank=options.rank, layers=options.layers)
         else:
             self.model = Reconstruction(
                 spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
