@@ -16,7 +16,7 @@ import polars as pl
 
 from ibal_lightning.cli.app import main as ibal
 
-ATTACKS = ("natural", "random_obs", "random_mask", "random_action", "dis_1", "dis_2", "hp_15", "ibal")
+ATTACKS = ("natural", "random_obs", "random_mask", "random_action", "dis_1", "dis_2", "hp_15", "ibal_fitted")
 
 
 def imported(source: Path, out: Path) -> Path:

@@ -96,7 +96,7 @@ class Ppo(Backbone):
             {"params": list(self.actor.parameters()), "lr": self.options.lr},
             {"params": [*self.critic.parameters(), *context], "lr": self.options.critic_lr},
         ]
-        return torch.optim.Adam(groups, eps=self.options.optim_eps)
+        return torch.optim.Adam(groups, eps=self.options.optim_eps, fused=True)
 
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""

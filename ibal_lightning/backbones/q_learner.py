@@ -126,7 +126,7 @@ class QLearner(Backbone):
         online = [parameter for _, module in self._followed() for parameter in module.parameters()]
         options = self.options
         if options.optimizer == "adam":
-            return torch.optim.Adam(online, lr=options.lr, eps=options.optim_eps or 1e-8)
+            return torch.optim.Adam(online, lr=options.lr, eps=options.optim_eps or 1e-8, fused=True)
         return torch.optim.RMSprop(online, lr=options.lr, alpha=options.optim_alpha, eps=options.optim_eps or 1e-5)
 
     def after_update(self, updates: int) -> None:

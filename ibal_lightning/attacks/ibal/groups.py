@@ -70,18 +70,16 @@ class Planner:
 def probability_floor(p_floor: float | str, K: int) -> float:
     """The lower end of P_act.
 
-    "1/K" is the description's, and 1 for K = 1: every step is attacked and P_max has nowhere to grow. On a map without
-    slack (3m) such games are never won and teach nothing, so "auto" is 1/K for K > 1 and 0.25 for K = 1.
+    "1/K" is the description's, and 1 for K = 1: every step is attacked and P_max has nowhere to grow. Too few games are
+    won at 1/K = 0.25 on 8m, too, for P_max ever to grow (``docs/results.md``).
 
     Raises:
-        ValueError: neither a probability nor one of the two words.
+        ValueError: neither a probability nor that word.
     """
-    if p_floor == "1/K" or (p_floor == "auto" and K > 1):
+    if p_floor == "1/K":
         return 1 / max(K, 1)
-    if p_floor == "auto":
-        return 0.25
     if isinstance(p_floor, str):
-        raise ValueError(f'attack.p_floor must be a probability, "1/K" or "auto", got {p_floor!r}')
+        raise ValueError(f'attack.p_floor must be a probability or "1/K", got {p_floor!r}')
     check_range("attack.p_floor", p_floor, 0, 1)
     return p_floor
 

@@ -13,7 +13,7 @@ class IbalOptions:
 
     Args:
         K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
-        p_floor: lower end of P_act: a number, "1/K", or "auto" = 1/K where K > 1 and 0.25 where K = 1.
+        p_floor: lower end of P_act: a number or "1/K".
         p_max_init: where P_max starts; null = at the floor.
         alpha: growth factor of P_max; 1 = not adaptive.
         eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
@@ -53,7 +53,7 @@ class IbalOptions:
     """
 
     K: int | None = None
-    p_floor: float | str = "auto"
+    p_floor: float | str = 0.1
     p_max_init: float | None = None
     alpha: float = 1.1
     eta: float = 0.6
