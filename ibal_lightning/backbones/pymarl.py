@@ -98,12 +98,18 @@ def export(backbone: Backbone, folder: str | Path, optimizer: Mapping[str, Any] 
     if q_learner(backbone).context is not None:
         raise ValueError("PyMARL's mixers know no groups: a run with backbone.mixer_context=group has no export")
     contents: dict[str, Mapping[str, Any]] = {AGENT_FILE: agent_weights(backbone), MIXER_FILE: mixer_weights(backbone)}
-    contents |= {OPTIMIZER_FILE: optimizer} if optimizer is not None else {}
+    contents |= {OPTIMIZER_FILE: portable(optimizer)} if optimizer is not None else {}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_then_rename(folder / name, partial(torch.save, content))
     return [folder / name for name in contents]
+
+
+def portable(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict that leaves the implementation to whoever loads it: older versions of torch lack a fused one."""
+    groups = [{k: None if k in ("fused", "foreach") else v for k, v in g.items()} for g in optimizer["param_groups"]]
+    return {**optimizer, "param_groups": groups}
 
 
 def load_optimizer(path: str | Path) -> Mapping[str, Any] | None:

@@ -19,9 +19,9 @@ from ibal_lightning.types import EnvSpec
 
 
 class Trunk(nn.Module):
-    """Features of x^i = [state, obs^i, a^i, i, time] after ``layers`` ReLU layers of which the first is split.
+    """Features of x^i = [state, obs^i, a^i, i, time] after ``layers`` ReLU layers.
 
-    So the state enters once a game.
+    The first is split, so that the state enters once a game.
     """
 
     def __init__(self, spec: EnvSpec, hidden: int, layers: int) -> None:

@@ -221,3 +221,10 @@ def test_an_experiment_may_set_anything_that_the_main_file_sets(tmp_path: Path) 
         config = compose(config_name="train", overrides=words, return_hydra_config=False)
     assert config.seed == 7
     assert list(config.evaluation.attacks) == ["natural"]
+
+
+def test_every_method_is_evaluated_under_the_same_interaction_breaking() -> None:
+    """Whatever IBAL's training starts from, the attack that tables compare by strikes with one probability."""
+    assert composed().evaluation.attacks[-1] == "ibal_fitted"
+    assert composed("attack=ibal_fitted").attack.p_floor == 0.25
+    assert composed("attack=ibal").attack.p_floor == 0.1

@@ -338,7 +338,7 @@ def test_a_colossus_without_an_order_fires_at_what_is_in_range(beyond: float, hu
     assert field.f["x"][0] == 10.0
 
 
-def test_a_colossus_on_its_way_does_not_fire_and_one_that_stands_keeps_its_target() -> None:
+def test_a_colossus_on_its_way_does_not_fire_and_one_that_stands_keeps_its_target_until_the_next_command() -> None:
     crawlers = [("spinecrawler", 15.0, 16.0), ("spinecrawler", 16.5, 16.0)]
     field = make_field([("colossus", 10.0, 16.0)], crawlers, stats="lotv")
     field.disarm("spinecrawler").command(0, "move", x=10.0, y=30.0).loops(8)
@@ -347,8 +347,12 @@ def test_a_colossus_on_its_way_does_not_fire_and_one_that_stands_keeps_its_targe
     assert field.f["target"][0] == 1
     field.f["x"][1] = 18.0
     assert field.loops(1).f["target"][0] == 1  # the other is nearer now
+    assert field.command(0, "stop").loops(1).f["target"][0] == 2  # a command begins anew
+    field.f["x"][2] = 28.0
+    assert field.loops(1).f["target"][0] == 1
     field.f["x"][1] = 28.0
-    assert field.loops(1).f["target"][0] == 2
+    assert field.loops(1).f["target"][0] == -1
+    field.f["x"][1:] = 15.0
     assert field.command(0, "attack", 0).loops(1).f["target"][0] == 1
 
 

@@ -32,7 +32,7 @@ class Switches(NamedTuple):
     scan_bonus: float = 0.0  # 6: added to the scan range
     enemies_first: bool = True  # 3: which side acts first in a loop (inferred, docs/fidelity.md has the sensitivity)
     formation: bool = True  # 6: enemies keep their places relative to one another on the march
-    acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; trained policies disagree
+    acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; policies cannot tell
     turning: bool = True  # 12: turning takes time
     blocking: bool = True  # 14: units of opposite sides block one another
     own_fighters_block: bool = True  # 14: so do comrades that fight (docs/fidelity.md)

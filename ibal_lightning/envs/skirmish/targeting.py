@@ -72,22 +72,25 @@ def best_target(w: World, f: Fighters, i: int, worst: int) -> int:
 
 
 @part
-def keep_range(w: World, f: Fighters, i: int, j: int) -> float:
-    """How far target j may get before enemy i gives it up: the leash for the first two classes, else its scan range."""
-    if w.switches.leash and threat_class(w, f, i, j) <= THREAT_NOW:
-        return max(LEASH, scan_range(w, f, i))
-    return scan_range(w, f, i)
+def lost(w: World, f: Fighters, i: int, j: int) -> bool:
+    """Whether enemy i gives target j up: dead, or out of scan range; of the first two classes, off the leash."""
+    if f[j].health <= 0:
+        return True
+    away = gap(w, f, i, j)
+    if away <= scan_range(w, f, i):
+        return False
+    return away > LEASH or not w.switches.leash or threat_class(w, f, i, j) > THREAT_NOW
 
 
 @part
 def acquire(w: World, f: Fighters, i: int) -> int:
     """The target of an idle or advancing enemy, looked at anew in every loop.
 
-    Kept while alive and within ``keep_range`` (rule 8), except that a tagged unit or one with the order to attack it
+    Kept until it is ``lost`` (rule 8), except that a tagged unit or one with the order to attack it
     takes the place of one less threatening (rule 7), though not during a damage point.
     """
     target = f[i].target
-    if target == NOBODY or f[target].health <= 0 or gap(w, f, i, target) > keep_range(w, f, i, target):
+    if target == NOBODY or lost(w, f, i, target):
         return best_target(w, f, i, HARMLESS)
     if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.tagged):
         worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
@@ -97,8 +100,8 @@ def acquire(w: World, f: Fighters, i: int) -> int:
 
 
 @part
-def in_reach(w: World, f: Fighters, i: int) -> int:
-    """Whom an agent's unit shoots at without an order: the last one while it is in range, else the nearest in range."""
+def idle_target(w: World, f: Fighters, i: int) -> int:
+    """Whom an agent's unit shoots at without an order: the nearest in range, and until the next command that one."""
     best, least = NOBODY, w.kinds[f[i].kind].range
     last = f[i].target
     if last != NOBODY and f[last].health > 0 and gap(w, f, i, last) <= least:
@@ -115,6 +118,7 @@ def in_reach(w: World, f: Fighters, i: int) -> int:
 def choose_target(w: World, f: Fighters, i: int) -> int:
     """The unit that i fights in this loop, or NOBODY; an attack order ends when its target is dead (rule 11).
 
+    Without an order enemies look for somebody, agents do not, but for a weapon that fires on its own (``idle_fire``).
     That of a hunting enemy is on all allies and goes on with the next (SMAC.md section 3).
     """
     order = f[i].order
@@ -132,5 +136,5 @@ def choose_target(w: World, f: Fighters, i: int) -> int:
     if i >= w.n_agents and order in (IDLE, ADVANCING):
         return acquire(w, f, i)
     if order == IDLE and w.switches.idle_fire and w.kinds[f[i].kind].fires_idle:
-        return in_reach(w, f, i)
+        return idle_target(w, f, i)
     return NOBODY
