@@ -75,7 +75,8 @@ def compare(args: argparse.Namespace) -> None:
     print(f"{'EPyMARL':>8}{'ours':>8}{'ratio':>8}   env steps per CPU second", flush=True)
     for _ in range(args.epymarl_pairs):
         pairs.append((rate(theirs, args), rate(ours, args)))
-        show(*pairs[-1])
+        peer, mine = pairs[-1]
+        show(peer, mine, mine / peer)
     print("medians", flush=True)
     ratio = statistics.median(mine / peer for peer, mine in pairs)
     show(*(statistics.median(side) for side in zip(*pairs, strict=True)), ratio)
@@ -90,6 +91,6 @@ def rate(side: Callable[[argparse.Namespace, int], tuple[int, float]], args: arg
     return (more_steps - steps) / (more_seconds - seconds)
 
 
-def show(peer: float, mine: float, ratio: float | None = None) -> None:
+def show(peer: float, mine: float, ratio: float) -> None:
     """Print one line of the table."""
-    print(f"{peer:>8,.0f}{mine:>8,.0f}{mine / peer if ratio is None else ratio:>8.1f}", flush=True)
+    print(f"{peer:>8,.0f}{mine:>8,.0f}{ratio:>8.1f}", flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibal_lightning.estimators.observation_model import LOG_VARIANCE, ObservationModel, gaussian_nll
+from ibal_lightning.estimators.observation_model import ObservationModel, gaussian_nll
 from ibal_lightning.estimators.transitions import Context
 from ibal_lightning.functional.mutual_information import entropy, hurdle_club, hurdle_information
 from ibal_lightning.types import EnvSpec
@@ -57,25 +57,13 @@ class HurdleModel(ObservationModel):
     A Gaussian of its own takes a flag that seldom changes for a near-constant of tiny variance and scores it too high;
     the Bernoulli does not. The score needs every what-if action of every pair, at several times the Gaussian's cost.
 
-    Args:
-        hidden: width of the trunk.
-        rank: rank of each pair's effect.
-        layers: of the trunk.
-        bounds: of every log-variance.
+    Its options are those of ``ObservationModel``.
     """
 
     parts: ClassVar[int] = 2  # value, log-odds of not being zero
 
-    def __init__(
-        self,
-        spec: EnvSpec,
-        *,
-        hidden: int = 64,
-        rank: int = 6,
-        layers: int = 2,
-        bounds: tuple[float, float] = LOG_VARIANCE,
-    ) -> None:
-        super().__init__(spec, hidden=hidden, rank=rank, layers=layers, bounds=bounds)
+    def __init__(self, spec: EnvSpec, **options: Any) -> None:
+        super().__init__(spec, **options)
         self.types = DimTypes(spec.obs_dim)
 
     def update_moments(self, now: Context) -> None:

@@ -94,8 +94,9 @@ def acquire(w: World, f: Fighters, i: int) -> int:
         return best_target(w, f, i, HARMLESS)
     if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.tagged):
         worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
-        urgent = best_target(w, f, i, worst)
-        return urgent if urgent != NOBODY else target
+        if worst >= (TAGGED if w.tagged else THREAT_NOW):  # else nobody is more urgent than the target
+            urgent = best_target(w, f, i, worst)
+            return urgent if urgent != NOBODY else target
     return target
 
 
