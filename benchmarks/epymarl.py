@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from arguments import count
 from plain_json import write_json
 
 SHORT, LONG = 2_000, 8_000
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epymarl", type=Path, help="a checkout of EPyMARL")
     parser.add_argument("--epymarl-python", default=sys.executable, help="the interpreter that has its requirements")
     parser.add_argument("--epymarl-rnn", action="store_true", help="both with a GRU")
-    parser.add_argument("--epymarl-pairs", type=int, default=5, help="how often each side is measured, in turns")
+    parser.add_argument("--epymarl-pairs", type=count, default=5, help="how often each side is measured, in turns")
 
 
 def theirs(args: argparse.Namespace, env_steps: int) -> tuple[int, float]:
@@ -79,7 +80,7 @@ def compare(args: argparse.Namespace) -> None:
         show(peer, mine, mine / peer)
     print("medians", flush=True)
     ratio = statistics.median(mine / peer for peer, mine in pairs)
-    show(*(statistics.median(side) for side in zip(*pairs, strict=True)), ratio)
+    show(statistics.median(peer for peer, _ in pairs), statistics.median(mine for _, mine in pairs), ratio)
     if args.json:
         asked = {"map": args.map, "rnn": args.epymarl_rnn, "overrides": args.overrides}
         write_json(args.json, {**asked, "pairs": pairs, "ratio": ratio})

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from arguments import count
 
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ibal.mask import HEADS
@@ -83,10 +84,10 @@ def main() -> None:
     """Fit every head to every run's games and print one row each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--episodes", type=int, default=1024)
-    parser.add_argument("--updates", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=512)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--episodes", type=count, default=1024)
+    parser.add_argument("--updates", type=count, default=1000)
+    parser.add_argument("--rows", type=count, default=512)
+    parser.add_argument("--seeds", type=count, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
     print("| run | head | seed | nats | attribution (chance) | update ms | score ms |\n|---|---|---|---|---|---|---|")

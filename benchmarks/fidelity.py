@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from arguments import count, new_file
 from battle_rules import add_rules, chosen_rules
 from fitting import fitting_learner
 from plain_json import write_json
@@ -91,7 +92,8 @@ def play(learner: QLearner, env: Smac | SmacV2) -> Tally:
     last_actions = torch.full((games, env.spec.n_agents), -1)
     running, reward = torch.ones(games, dtype=torch.bool), torch.zeros(games)
     won, lengths, returns, discounted = torch.zeros(4, games)
-    survivors, value, td = torch.zeros(games), torch.zeros(games), []
+    survivors, value = torch.zeros(games), torch.zeros(games)
+    td: list[Tensor] = []
     dead = torch.zeros(env.spec.n_agents)
     first_value = torch.zeros(games)
     while True:
@@ -176,19 +178,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
-    parser.add_argument("--games", type=int, default=256)
+    parser.add_argument("--games", type=count, default=256)
     parser.add_argument("--maps", nargs="*", help="only these maps")
     parser.add_argument("--sources", nargs="*", help="only these sources")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--spawn", choices=SPAWNS, default=SPAWNS[0])
     add_rules(parser)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    if args.json and not args.json.parent.is_dir():
-        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
-    if args.games < 1:
-        parser.error(f"--games must be at least 1, not {args.games}")
-    return args
+    parser.add_argument("--json", type=new_file)
+    return parser.parse_args()
 
 
 def measure(policy: Policy, games: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from typing import Any
 
 import epymarl
 import polars as pl
+from arguments import count, new_file
 from plain_json import write_json
 
 SPLIT = ("env", "policy", "attack", "learn", "attack_learn", "test", "other")
@@ -129,18 +130,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--map", default="3m")
     parser.add_argument("--backbone", default="qmix")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=count, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--env-steps", type=int, default=300_000, help="budget of a run")
-    parser.add_argument("--test-interval", type=int, default=10_000)
+    parser.add_argument("--env-steps", type=count, default=300_000, help="budget of a run")
+    parser.add_argument("--test-interval", type=count, default=10_000)
     parser.add_argument("--to-end", action="store_true", help="go on behind the threshold")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--jobs", type=count, default=1)
+    parser.add_argument("--json", type=new_file)
     epymarl.add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="option=value")
     args = parser.parse_intermixed_args()
-    if args.json and not args.json.parent.is_dir():
-        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
     if args.epymarl:
         return epymarl.compare(args)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"

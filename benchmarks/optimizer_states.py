@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import new_file
 from fidelity import make_env, play
 from fitting import fitting_learner
 from numpy.typing import NDArray
@@ -53,10 +54,9 @@ def read_energies(folder: Path) -> list[Table]:
         ValueError: ``opt.th`` is no optimizer's state, or holds no mean squares.
     """
     state = (load_optimizer(folder) or {}).get("state")
-    memories = list(state.values()) if isinstance(state, Mapping) else [None]
-    if not all(isinstance(memory, Mapping) for memory in memories):
+    if not isinstance(state, Mapping) or not all(isinstance(memory, Mapping) for memory in state.values()):
         raise ValueError(f"{folder / OPTIMIZER_FILE} holds no optimizer's memories by parameter")
-    found = [memory.get("square_avg") for memory in memories]
+    found = [memory.get("square_avg") for memory in state.values()]
     matrices = [m.double().mean(0) for m in found if isinstance(m, Tensor) and m.dim() == 2]
     if not all(bool((m.isfinite() & (m >= 0)).all()) for m in matrices):
         raise ValueError(f"{folder / OPTIMIZER_FILE} holds mean squares that are negative or not finite")
@@ -133,10 +133,8 @@ def main() -> None:
     """Read all optimizer states and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policies", type=Path, required=True)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=new_file)
     args = parser.parse_args()
-    if args.json and not args.json.parent.is_dir():
-        parser.error(f"--json {args.json}: no such directory: {args.json.parent}")
     rows = []
     for folder in find_states(args.policies):
         try:

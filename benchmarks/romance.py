@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from arguments import count
 from battle_rules import add_rules, chosen_rules
 
 from ibal_lightning.attack import Attack, Threat
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
-    parser.add_argument("--games", type=int, default=128, help="games per policy and column")
+    parser.add_argument("--games", type=count, default=128, help="games per policy and column")
     parser.add_argument("--victims", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), help="only these")
     add_rules(parser)
     args = parser.parse_args()

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+from arguments import count
 
 from ibal_lightning.cli.app import main as ibal
 
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("IBAL_ORACLE_DIR", "../shared/data/oracle"))
     parser.add_argument("--policies", type=Path, default=default)
-    parser.add_argument("--episodes", type=int, default=256)
+    parser.add_argument("--episodes", type=count, default=256)
     parser.add_argument("--out", type=Path, default=Path("outputs/victims"))
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS))
     args = parser.parse_args()

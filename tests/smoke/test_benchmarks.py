@@ -38,7 +38,8 @@ def test_every_command_explains_itself(name: str) -> None:
         (["--set", "stats=liberty"], "Unknown battle switch 'stats'"),
         (["--set", "jitter"], "'jitter' is not RULE=VALUE"),
         (["--set", "armor=false", "--set", "jitter=1"], "jitter must be true or false"),
-        (["--games", "0"], "--games must be at least 1"),
+        (["--games", "0"], "--games: a whole number from 1 on, not '0'"),
+        (["--json", "/nowhere/rows.json"], "no such directory: /nowhere"),
         (["--policies", "/nowhere"], "No policies at /nowhere"),
     ],
 )
@@ -47,6 +48,13 @@ def test_mistakes_are_named_before_anything_is_played(words: list[str], message:
     assert answer.returncode != 0
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--jobs", "--env-steps", "--test-interval", "--epymarl-pairs"])
+def test_a_number_of_nothing_is_refused_before_anything_trains(option: str) -> None:
+    answer = run("learning", option, "0")
+    assert answer.returncode == 2
+    assert f"{option}: a whole number from 1 on, not '0'" in answer.stderr
 
 
 @pytest.mark.skipif(not (ORACLE / "wall").is_dir(), reason="needs policies of the real game, see docs/fidelity.md")

@@ -1,0 +1,35 @@
+"""What the benchmarks accept on their command lines: a number that measures something, a file that can be written."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
+    return number
+
+
+def new_file(text: str) -> Path:
+    """A path in a folder that exists: known before the work, not after it.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such folder, or the path is a folder.
+    """
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: no such directory: {path.parent}")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a directory")
+    return path
