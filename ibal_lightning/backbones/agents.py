@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,8 @@ class AgentNet(nn.Module):
 
     Layer names and input columns are PyMARL's, so its ``agent.th`` files fit. The one-hot blocks are never built:
     they pick columns of ``fc1``, which are looked up and added. With ``normalize`` the network is on-policy's:
-    LayerNorm on the observation, after fc1 and after the GRU, orthogonal weights, gain ``output_gain`` at the end.
+    LayerNorm on the observation, after fc1 and after the GRU, orthogonal weights, gain ``output_gain`` at the end,
+    and ``fc_layers`` - 1 more layers like fc1 before the GRU.
     Without ``use_rnn`` a linear layer with relu stands where the GRU does; the hidden passed on is then never read.
     """
 
@@ -39,6 +41,7 @@ class AgentNet(nn.Module):
         *,
         blocks: tuple[int, int] = (0, 0),
         hidden_dim: int = 64,
+        fc_layers: int = 1,
         use_rnn: bool = True,
         normalize: bool = False,
         output_gain: float = 1.0,
@@ -51,18 +54,19 @@ class AgentNet(nn.Module):
         self.rnn = (Recurrent if use_rnn else FeedForward)(hidden_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, n_outputs)
         self.norms = nn.ModuleList(nn.LayerNorm(d) for d in (obs_dim, hidden_dim, hidden_dim)) if normalize else None
+        more = [(nn.Linear(hidden_dim, hidden_dim), nn.ReLU(), nn.LayerNorm(hidden_dim)) for _ in range(fc_layers - 1)]
+        self.more = nn.Sequential(*itertools.chain(*more))
         if normalize:
             self._orthogonal(output_gain)
 
     def _orthogonal(self, output_gain: float) -> None:
         relu = nn.init.calculate_gain("relu")
-        gains = {"fc1.weight": relu, "rnn.weight": relu, "fc2.weight": output_gain}  # a GRU's names end otherwise
+        gains = {"fc2.weight": output_gain}
         for name, parameter in self.named_parameters():
-            if name.startswith("norms"):
-                continue
             if parameter.ndim == 2:
-                nn.init.orthogonal_(parameter, gains.get(name, 1.0))
-            else:
+                # A GRU's weights have other names and gain 1.
+                nn.init.orthogonal_(parameter, gains.get(name, relu if name.endswith(".weight") else 1.0))
+            elif name.endswith("bias") or not name.startswith(("norms", "more")):
                 nn.init.zeros_(parameter)
 
     def _norm(self, index: int, x: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class AgentNet(nn.Module):
             x = self._offsets(last_actions).addmm_(rows, weight.t())
         else:
             x = F.linear(rows, weight, self.fc1.bias)
-        return self._norm(1, x.relu_()).view(*obs.shape[:-1], self.hidden_dim)
+        return self.more(self._norm(1, x.relu_())).view(*obs.shape[:-1], self.hidden_dim)
 
     def _offsets(self, last_actions: Tensor) -> Tensor:
         """(M, H) what bias, last action and agent id add to fc1, looked up for last_actions (..., N)."""

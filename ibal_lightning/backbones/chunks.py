@@ -55,19 +55,14 @@ def take(batch: EpisodeBatch, rows: Tensor) -> EpisodeBatch:
 
 
 def shuffled(chunks: EpisodeBatch, games: Tensor, parts: int, generator: torch.Generator) -> Iterator[EpisodeBatch]:
-    """One epoch: the chunks in ``parts`` minibatches of whole, randomly drawn games.
+    """One epoch: the chunks in ``parts`` minibatches of whole, randomly drawn games, fewer where games are missing.
 
-    Raises:
-        ValueError: the games cannot be dealt out evenly.
+    Parts are even where ``parts`` divides the games; a game that crashed was dropped and leaves one part smaller.
     """
     names = games.unique()
-    if len(names) % parts:
-        raise ValueError(
-            f"backbone.minibatches={parts} does not divide the {len(names)} episodes of a batch (num_envs)"
-        )
     if parts == 1:
         yield chunks
         return
     order = torch.randperm(len(names), generator=generator, device=generator.device).to(names.device)
-    for part in names[order].view(parts, -1):
+    for part in names[order].tensor_split(min(parts, len(names))):
         yield take(chunks, torch.isin(games, part).nonzero().squeeze(1))

@@ -64,7 +64,7 @@ class QmixMixer(nn.Module):
         hypernet_layers: their layers, 1 or 2; one has no hidden units (PyMARL's name).
 
     Raises:
-        ValueError: another number of layers.
+        ValueError: another number of layers, or a width below 1.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class QmixMixer(nn.Module):
     ) -> None:
         super().__init__()
         check_range("backbone.hypernet_layers", hypernet_layers, 1, 2)
+        check_range("backbone.mixing_dim", mixing_dim, 1)
+        check_range("backbone.hypernet_dim", hypernet_dim, 1)
         self.n_agents, self.mixing_dim = n_agents, mixing_dim
         widths = [hypernet_dim] * (hypernet_layers - 1)
         self.hyper_w_1 = tower(state_dim, widths, mixing_dim * n_agents)
@@ -109,7 +111,7 @@ class QplexMixer(nn.Module):
         is_minus_one: weigh A~_i by lambda_i - 1 beside sum_i Q~_i, which is the equation; without, by lambda_i.
 
     Raises:
-        ValueError: a number of layers or of heads is out of range.
+        ValueError: a number of layers, of heads or a width is out of range.
     """
 
     def __init__(
@@ -129,6 +131,8 @@ class QplexMixer(nn.Module):
         super().__init__()
         check_range("backbone.adv_hypernet_layers", adv_hypernet_layers, 1, 3)
         check_range("backbone.num_kernel", num_kernel, 1)
+        check_range("backbone.hypernet_dim", hypernet_dim, 1)
+        check_range("backbone.adv_hypernet_dim", adv_hypernet_dim, 1)
         self.n_actions, self.stop_gradient = n_actions, stop_gradient
         self.weighted_head, self.is_minus_one = weighted_head, is_minus_one
         self.hyper_w_final = tower(state_dim, [hypernet_dim], n_agents)

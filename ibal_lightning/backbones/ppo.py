@@ -62,6 +62,7 @@ class Ppo(Backbone):
             spec.n_actions,
             blocks=blocks,
             hidden_dim=chosen.hidden_dim,
+            fc_layers=chosen.fc_layers,
             use_rnn=chosen.use_rnn,
             normalize=True,
             output_gain=chosen.output_gain,
@@ -107,9 +108,6 @@ class Ppo(Backbone):
         """Epochs x minibatches of chunks (C, L) of one batch of fresh episodes.
 
         Old log probabilities, values, advantages and first memories are computed once and travel as ``extras``.
-
-        Raises:
-            ValueError: ``minibatches`` does not divide the episodes of the batch.
         """
         batch = batch.trim()
         extras, memories = self.prepare(batch)

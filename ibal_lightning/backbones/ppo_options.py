@@ -14,8 +14,9 @@ class PpoOptions:
     """Settings of PPO.
 
     Args:
-        hidden_dim: units of fc1 and of the layer behind it.
-        use_rnn: that layer is a GRU, in actor and critic; otherwise linear with relu, without memory.
+        hidden_dim: units of every layer.
+        fc_layers: layers before the memory, each with relu and LayerNorm (on-policy: 2, its ``layer_N`` plus 1).
+        use_rnn: the layer behind them is a GRU, in actor and critic; otherwise linear with relu, without memory.
         output_gain: gain of the actor's last layer at the start; small means nearly uniform.
         last_action: feed the action of the step before.
         last_action_source: which one: "intended", or "executed", which tells an agent that it was overridden.
@@ -35,7 +36,7 @@ class PpoOptions:
         value_coef: weight of the value loss.
         huber_delta: threshold of the Huber value loss, in normalised units.
         value_norm: normalise value targets by running statistics.
-        value_norm_decay: weight that those statistics keep per batch.
+        value_norm_decay: weight that those statistics keep per batch; below 1.
         standardise_rewards: shift and scale rewards by their running mean and deviation (EPyMARL).
         policy_active_masks: leave the steps of dead agents out of the policy loss.
         value_active_masks: and out of the value loss of per-agent critics. Off by default: the value of a dead agent
@@ -45,13 +46,14 @@ class PpoOptions:
         lr: learning rate of the actor (Adam).
         critic_lr: learning rate of the critic.
         optim_eps: Adam's eps.
-        max_grad_norm: gradients are clipped to this L2 norm.
+        max_grad_norm: the gradients of the actor and of the critic are clipped to this L2 norm, each for itself.
 
     Raises:
         ValueError: an option is out of range.
     """
 
     hidden_dim: int = 64
+    fc_layers: int = 1
     use_rnn: bool = True
     output_gain: float = 0.01
     last_action: bool = False
@@ -86,7 +88,9 @@ class PpoOptions:
         check_choice("backbone.last_action_source", self.last_action_source, ("intended", "executed"))
         check_choice("backbone.mixer_context", self.mixer_context, MIXER_CONTEXTS)
         ranges(("gamma", "gae_lambda", "value_norm_decay", "target_tau"), 0, 1)
-        ranges(("epochs", "minibatches", "hidden_dim", "chunk_length"), 1)
-        ranges(("n_step", "output_gain", "clip", "entropy_coef", "value_coef", "huber_delta"), 0)
+        ranges(("epochs", "minibatches", "hidden_dim", "fc_layers", "chunk_length"), 1)
+        ranges(("n_step", "output_gain", "clip", "entropy_coef", "value_coef"), 0)
         ranges(("lr", "critic_lr", "max_grad_norm"), 0)
-        ranges(("optim_eps",), SMALLEST_EPS)
+        ranges(("optim_eps", "huber_delta"), SMALLEST_EPS)
+        if self.value_norm and self.value_norm_decay == 1:
+            raise ValueError("backbone.value_norm_decay=1 keeps nothing of any batch: set backbone.value_norm=false")

@@ -24,13 +24,15 @@ def run(cfg: DictConfig) -> None:
 
     Raises:
         FileNotFoundError: ``from`` holds no ``agent.th``.
-        ValueError: the weights do not fit the environment or the backbone; names layers and both shapes.
+        ValueError: the weights do not fit the environment or the backbone; names layers and both shapes. Or ``out``
+            is the directory of a training, which would be lost.
     """
-    source = saved_policy(Path(cfg["from"]))
+    source, directory = saved_policy(Path(cfg["from"])), RunDirectory(cfg.out)
+    if (directory.path / "config.yaml").is_file() and directory.is_training():
+        raise ValueError(f"out={cfg.out} is the directory of a training: name another, or remove it first")
     env = build_env(cfg, num_envs=1, stream="import")
     backbone = build_backbone(cfg, env.spec)
     files, optimizer = pymarl.load(backbone, source), pymarl.load_optimizer(source)
-    directory = RunDirectory(cfg.out)
     directory.begin(cfg, seed=cfg.seed, fingerprint=env.spec.fingerprint)
     directory.checkpoints.mkdir(exist_ok=True)
     weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ibal_lightning.cli.manifest import manifest
 from ibal_lightning.functional.files import write_then_rename
 
+SHOWN = 8  # layers that a message names
+
 
 class RunDirectory:
     """Reads and writes the files of one run; every write goes to a temporary name first."""
@@ -50,12 +52,22 @@ class RunDirectory:
         write_then_rename(self.path / "config.yaml", lambda path: path.write_text(text))
         write_then_rename(self.path / "manifest.json", lambda path: path.write_text(origin))
 
+    def set_metrics_aside(self, env_steps: int) -> None:
+        """Keep the metrics so far under a name of their own: Lightning's logger starts its file anew."""
+        metrics = self.path / "csv" / "metrics.csv"
+        if metrics.exists():
+            metrics.rename(metrics.with_name(f"metrics_until_{env_steps}.csv"))
+
     def config(self) -> DictConfig:
         """The resolved config of the run."""
         loaded = OmegaConf.load(self.path / "config.yaml")
         if not isinstance(loaded, DictConfig):
             raise ValueError(f"{self.path / 'config.yaml'} is not a mapping")
         return loaded
+
+    def is_training(self) -> bool:
+        """Whether ``train`` made it; an imported policy has no trainer."""
+        return "trainer" in self.config()
 
     def load_backbone(self, backbone: nn.Module, checkpoint: Mapping[str, Any], options: DictConfig) -> None:
         """Load the run's policy into a backbone of other options.
@@ -134,7 +146,8 @@ def load_part(
     saved = {name: value for name, value in own.items() if name.startswith(optional)} | saved
     wrong = _differences(own, saved)
     if wrong:
-        raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join(wrong[:8]))
+        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        raise ValueError(f"the {part} weights in {source} do not fit:\n  " + "\n  ".join([*wrong[:SHOWN], *more]))
     module.load_state_dict(saved)
 
 

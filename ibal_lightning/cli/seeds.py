@@ -17,13 +17,18 @@ WORD = "seeds="
 
 
 class RememberFolder(Callback):
-    """Learns from Hydra where the runs of this sweep lie; it must be known even when some of them fail."""
+    """Learns from Hydra where the runs of this sweep lie; it must be known even when some of them fail.
+
+    ``older`` holds the results of former sweeps into the same folder, by when they were written.
+    """
 
     folder: ClassVar[Path | None] = None
+    older: ClassVar[dict[Path, int]] = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before the first job."""
         RememberFolder.folder = Path(config.hydra.sweep.dir)
+        RememberFolder.older = results(RememberFolder.folder)
 
 
 def asked(words: Sequence[str]) -> bool:
@@ -62,10 +67,16 @@ def parsed(text: str) -> list[int]:
     return numbers
 
 
+def results(folder: Path) -> dict[Path, int]:
+    """When each file of results in a sweep's folder was written."""
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("results.parquet"))}
+
+
 def summarise() -> None:
     """Print one table an environment of the runs that this sweep finished, and save it beside them."""
     folder, RememberFolder.folder = RememberFolder.folder, None
-    runs = sorted(path.parent for path in folder.rglob("results.parquet")) if folder is not None else []
+    found = results(folder) if folder is not None else {}
+    runs = [path.parent for path, written in found.items() if RememberFolder.older.get(path) != written]
     if folder is None or not runs:  # nothing was run, or nothing finished: the error says why
         return
     from ibal_lightning.cli.matrix import read_runs, summarise_runs  # not before: it loads torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from ibal_lightning import plugins
@@ -28,7 +28,8 @@ from ibal_lightning.cli.experiment import (
     build_threat,
     compute_device,
 )
-from ibal_lightning.cli.run_directory import RunDirectory, load_part, optimizer_state
+from ibal_lightning.cli.resume import open_run, restore
+from ibal_lightning.cli.run_directory import RunDirectory, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
@@ -39,7 +40,6 @@ from ibal_lightning.training.callbacks import (
     LearningRate,
     Metrics,
     PeriodicTest,
-    replay_file,
 )
 from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.training.metrics import NAMES
@@ -48,6 +48,7 @@ from ibal_lightning.training.progress import EnvStepProgress
 from ibal_lightning.training.time_split import TimeSplit
 
 logger = logging.getLogger(__name__)
+OURS = ("max_epochs", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")  # not the user's to set
 
 
 def run(cfg: DictConfig) -> float:
@@ -57,7 +58,7 @@ def run(cfg: DictConfig) -> float:
         ValueError: a value of the config is impossible.
         KeyboardInterrupt: Ctrl-C; the checkpoint is saved first.
     """
-    directory, config = _open(cfg)
+    directory, config = open_run(cfg)
     _check(config)
     device = compute_device(config)
     torch.set_num_threads(config.training.threads)
@@ -70,8 +71,10 @@ def run(cfg: DictConfig) -> float:
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, device=device, **_data_options(config))
     regularizer = build_regularizer(config, env.spec)
     module = RobustLearner(backbone, attack, regularizer, seed=config.seed, optimizer_state=warm)
-    resume = _restore(config, directory, data, module)
+    resume = restore(config, directory, data, module)
     directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
+    if resume is not None:
+        directory.set_metrics_aside(data.env_steps)
     _fit(config, directory, data, module, loggers, resume)
     env.close()
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
@@ -89,28 +92,17 @@ def _check(config: DictConfig) -> None:
     updates = ("updates_per_episode", "attack_updates_per_episode", "attack_warmup_updates_per_episode")
     for name in (*updates, "test_interval", "checkpoint_interval", "log_interval"):
         check_range(f"training.{name}", config.training[name], 0)
+        if math.isinf(config.training[name]):
+            raise ValueError(f"training.{name} must be a finite number, got {config.training[name]}")
     check_range("training.lr_finish", config.training.lr_finish, 0, 1)
     for name in ("episodes", "num_envs"):
         check_range(f"evaluation.{name}", config.evaluation[name], 1)
     check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
     if config.training.stop_at is not None and not config.training.test_interval:
         raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
-
-
-def _open(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
-    """The run directory and its config; a resumed run keeps its own config but for training and evaluation."""
-    if cfg.training.resume is None:
-        return RunDirectory(HydraConfig.get().runtime.output_dir), cfg
-    directory = RunDirectory.existing(cfg.training.resume, "training.resume")
-    given = list(HydraConfig.get().overrides.task)
-    free = ("training.", "evaluation.")
-    fixed = [word for word in given if not word.startswith(free) or word.startswith("training.init_from=")]
-    if fixed:
-        raise ValueError(f"a resumed run keeps its own config: {', '.join(fixed)} cannot be changed")
-    defaults = {name: OmegaConf.to_container(cfg[name]) for name in ("training", "evaluation")}  # the run may lack some
-    config = OmegaConf.merge(defaults, directory.config(), OmegaConf.from_dotlist(given))
-    assert isinstance(config, DictConfig)
-    return directory, config
+    ours = [name for name in OURS if name in config.trainer]
+    if ours:
+        raise ValueError(f"trainer.{ours[0]} cannot be set: training.* says when a run ends and what it keeps")
 
 
 def _data_options(config: DictConfig) -> dict[str, Any]:
@@ -159,8 +151,8 @@ def _fit(
     metrics = Metrics(split, interval=options.log_interval)
     budget = Budget(options.env_steps, test, checkpoint)
     progress = EnvStepProgress(options.env_steps, metrics, test)
-    rates = [LearningRate(options.env_steps, options.lr_finish)] if options.lr_finish < 1 else []
-    callbacks = [*rates, test, metrics, progress, budget, checkpoint, split]
+    rate = LearningRate(options.env_steps, options.lr_finish)
+    callbacks = [rate, test, metrics, progress, budget, checkpoint, split]
     trainer = _trainer(config, data.collector.device, directory.path, loggers, callbacks)
     if data.env_steps < options.env_steps:
         try:
@@ -210,34 +202,6 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-
-
-def _restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> Path | None:
-    """The checkpoint to resume from, or None; its replay, weights and env steps are loaded already.
-
-    Raises:
-        ValueError: the checkpoint is of another environment, or its replay is missing. Nothing is changed then.
-    """
-    if config.training.resume is None:
-        return None
-    directory.check_fingerprint(data.collector.env.spec.fingerprint)
-    checkpoint = directory.checkpoint()
-    steps = checkpoint["InducedDecPOMDP"]["env_steps"]
-    replay = replay_file(directory.checkpoints, steps)
-    if steps < config.training.env_steps and data.replay is not None:
-        if not replay.is_file():
-            raise ValueError(
-                f"{replay} is missing, so {directory.path} cannot be resumed exactly; a finished run keeps its replay "
-                f"with training.keep_replay=true. Start anew from its policy: training.init_from={directory.path}"
-            )
-        data.replay.load_state_dict(torch.load(replay, map_location="cpu", weights_only=True))
-    for part, owner in (("backbone", module.backbone), ("attack", module.attack)):
-        load_part(owner, checkpoint, part, directory.path)
-    data.env_steps = steps
-    metrics = directory.path / "csv" / "metrics.csv"
-    if metrics.exists():  # Lightning's logger starts its file anew
-        metrics.rename(metrics.with_name(f"metrics_until_{steps}.csv"))
-    return directory.checkpoints / "last.ckpt"
 
 
 def _save_batch(error: NonFiniteLoss, directory: RunDirectory) -> str:

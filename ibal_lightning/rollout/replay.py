@@ -98,7 +98,7 @@ class Replay:
         if state["capacity"] != self.capacity:
             raise ValueError(
                 f"the saved replay has room for {state['capacity']} episodes, this one for {self.capacity}: "
-                f"resume with training.replay_episodes={state['capacity']}"
+                "resume with the same training.replay_episodes (training.attack_window with mappo and ippo)"
             )
         if names != set(self.data):
             raise ValueError(f"the saved replay holds {sorted(names)}, this one {sorted(self.data)}")

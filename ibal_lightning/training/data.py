@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -23,6 +24,7 @@ from ibal_lightning.types import EpisodeBatch
 
 logger = logging.getLogger(__name__)
 REUSE = 8  # updates of an attack from the same episodes: drawing them is dear, and it learns from few steps at a time
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # cgroup v2; "max" where there is none
 ROLLOUTS_PER_EPOCH = 1000  # Lightning wants a length; nothing of ours counts epochs
 
 
@@ -81,10 +83,20 @@ class InducedDecPOMDP(L.LightningDataModule):
     def _allocate(self, env: Env, replay_episodes: int) -> Replay | None:
         if self.backbone.on_policy and not self.attack_learns:
             return None
-        capacity = self.attack_window if self.backbone.on_policy else replay_episodes
-        if self.batch_episodes > capacity:
-            raise ValueError(f"training.batch_episodes={self.batch_episodes} exceeds the replay of {capacity} episodes")
-        check_memory(env, self.attack, capacity, self.collector.device)
+        on_policy = self.backbone.on_policy
+        option = "attack_window" if on_policy else "replay_episodes"
+        capacity = self.attack_window if on_policy else replay_episodes
+        needs = [
+            ("batch_episodes", self.batch_episodes, option, capacity),
+            ("num_envs", env.num_envs, option, capacity),
+        ]
+        if self.attack_learns:
+            needs.append(("batch_episodes", self.batch_episodes, "attack_window", self.attack_window))
+        for name, episodes, store, room in needs:
+            if episodes > room:
+                raise ValueError(f"training.{name}={episodes} is more than training.{store}={room} episodes")
+        way_out = "method=vanilla" if on_policy else "an on-policy backbone (backbone=mappo)"
+        check_memory(env, self.attack, capacity, self.collector.device, option=option, way_out=way_out)
         return Replay(env.spec, self.attack, capacity=capacity, device=self.collector.device)
 
     def train_dataloader(self) -> DataLoader[Experience]:
@@ -166,8 +178,10 @@ class _Stream(IterableDataset[Experience]):
             yield self.data.collect()
 
 
-def check_memory(env: Env, attack: Attack, capacity: int, device: torch.device) -> None:
+def check_memory(env: Env, attack: Attack, capacity: int, device: torch.device, *, option: str, way_out: str) -> None:
     """Say how much a replay will take before it is allocated, and refuse one that does not fit.
+
+    ``option`` of ``training`` sets the capacity; ``way_out`` needs no replay.
 
     Raises:
         ValueError: names the size needed, the memory there is, and two ways out.
@@ -177,15 +191,17 @@ def check_memory(env: Env, attack: Attack, capacity: int, device: torch.device) 
         fits = int(0.5 * total / (need / capacity))
         raise ValueError(
             f"a replay of {capacity} episodes needs about {need / 1e9:.1f} GB, {device} has {total / 1e9:.1f} GB; "
-            f"use training.replay_episodes={fits}, or an on-policy backbone (backbone=mappo), which needs none"
+            f"use training.{option}={fits}, or {way_out}, which needs none"
         )
     logger.info("The replay takes %.2f GB for %s episodes.", need / 1e9, f"{capacity:,}")
 
 
 def memory(device: torch.device) -> int | None:
-    """Bytes of memory that a device has, None where that cannot be told."""
+    """Bytes of memory that a device has, or that this container may use; None where that cannot be told."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.is_file() else "max"
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(physical, int(limit)) if limit.isdigit() else physical

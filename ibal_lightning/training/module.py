@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss or its gradient became NaN or infinite; carries the batch for inspection. The weights are still finite."""
+    """A loss, its gradient or a weight became NaN or infinite; carries the batch for inspection."""
 
     def __init__(self, what: str, updates: int, batch: EpisodeBatch) -> None:
-        super().__init__(f"the {what} loss or its gradient became NaN or infinite at update {updates}")
+        super().__init__(f"{what} became NaN or infinite at update {updates}")
         self.batch = batch
 
 
@@ -81,13 +81,14 @@ class RobustLearner(L.LightningModule):
         for batch in experience.attack_batches:
             self._learn_attack(batch.map(lambda x: x.to(self.device)), optimizers[1])
         self.seconds["learn"] += learnt - start
+        self._check_weights(experience.fresh)
         self.seconds["attack_learn"] += time.perf_counter() - learnt
 
     def _learn(self, batch: EpisodeBatch, optimizer: torch.optim.Optimizer) -> None:
         for part in self.backbone.minibatches(batch, self.minibatch_stream):
             out = self.backbone.loss(part)
             loss = out.loss if self.regularizer is None else out.loss + self.regularizer.loss(self.backbone, part)
-            norm = self._step("backbone", loss, optimizer, self.backbone, self.backbone.max_grad_norm, part)
+            norm = self._step("backbone", loss, optimizer, self.backbone.max_grad_norm, part)
             self.updates += 1
             self.backbone.after_update(self.updates)
             self._record({"loss": loss.detach(), "grad_norm": norm, **out.logs})
@@ -96,26 +97,29 @@ class RobustLearner(L.LightningModule):
         out = self.attack.loss(batch)
         if out is None:
             return
-        self._step("attack", out.loss, optimizer, self.attack, 10.0, batch)
+        self._step("attack", out.loss, optimizer, 10.0, batch)
         self.attack_updates += 1
         self._record({f"attack/{name}": value for name, value in out.logs.items()})
 
     def _step(
-        self,
-        what: str,
-        loss: Tensor,
-        optimizer: torch.optim.Optimizer,
-        module: torch.nn.Module,
-        max_norm: float,
-        batch: EpisodeBatch,
+        self, who: str, loss: Tensor, optimizer: torch.optim.Optimizer, max_norm: float, batch: EpisodeBatch
     ) -> Tensor:
+        """One step of the optimizer; returns the gradient's norm before each of its groups was clipped for itself."""
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+        groups = [group["params"] for group in optimizer.param_groups]
+        norm = torch.stack([torch.nn.utils.clip_grad_norm_(group, max_norm) for group in groups]).norm()
         if not torch.isfinite(loss.detach() + norm):
-            raise NonFiniteLoss(what, self.updates, batch)
+            raise NonFiniteLoss(f"the {who} loss or its gradient", self.updates, batch)
         optimizer.step()
         return norm
+
+    def _check_weights(self, batch: EpisodeBatch) -> None:
+        """Refuse weights that nobody could go on with, before a checkpoint of them replaces a good one."""
+        for who, module in (("backbone", self.backbone), ("attack", self.attack)):
+            finite = [parameter.detach().isfinite().all() for parameter in module.parameters()]
+            if finite and not torch.stack(finite).all():
+                raise NonFiniteLoss(f"a weight of the {who}", self.updates, batch)
 
     def _record(self, logs: Mapping[str, Tensor]) -> None:
         for name, value in logs.items():

@@ -45,6 +45,13 @@ def test_seeds_are_a_sweep_with_a_table_and_other_sweeps_work_beside_it(
     assert Path("sweep/matrix.json").is_file()
 
 
+def test_a_table_holds_the_runs_of_its_own_sweep_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*TINY, "method=vanilla", "seeds=[0,1]"]) == 0
+    assert main([*TINY, "method=vanilla", "seeds=[5]"]) == 0
+    assert counts(Path("sweep/matrix.csv")) == {("vanilla", "natural"): 1, ("vanilla", "dis_1"): 1}
+
+
 def test_a_seed_that_fails_does_not_lose_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,6 +138,7 @@ def test_resuming_a_finished_run_evaluates_its_policy(ibal_run: Path, tmp_path: 
         (["backbone.lr=1"], "keeps its own config: backbone.lr=1"),
         (["training.env_steps=2000"], "is missing, so"),
         (["training.init_from=elsewhere"], "keeps its own config: training.init_from=elsewhere"),
+        (["training.env_steps=2000", "training.num_envs=2"], "games side by side and can only go on with these"),
         (["evaluation.attacks=[]"], "evaluation.attacks is empty"),
     ],
 )
@@ -150,6 +151,26 @@ def test_a_refused_resume_changes_nothing(
     assert main([f"training.resume={run}", *words]) == 2
     assert said in capfd.readouterr().err
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_learning_rate_that_no_longer_falls_is_the_whole_one(tmp_path: Path) -> None:
+    words = ["method=vanilla", "training.env_steps=300", "training.keep_replay=true"]
+    run = train(tmp_path / "run", *words, "training.lr_finish=0.1")
+    assert main([f"training.resume={run}", "training.env_steps=600", "training.lr_finish=1"]) == 0
+    optimizer = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]
+    assert optimizer["param_groups"][0]["lr"] == 1e-3
+
+
+def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["method=vanilla", "backbone.lr=1e39", "training.updates_per_episode=0.25", "training.num_envs=4"]
+    late = ["training.checkpoint_interval=1", "training.batch_episodes=12"]
+    assert main([*TINY, *words, *late, f"hydra.run.dir={run}"]) == 1
+    assert "a weight of the backbone became NaN or infinite at update 1;" in capfd.readouterr().err
+    weights = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(bool(x.isfinite().all()) for x in weights.values())
 
 
 def test_evaluate_adds_rows_of_the_same_form(ibal_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

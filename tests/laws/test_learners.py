@@ -13,7 +13,7 @@ from playing import make_spec, random_batch
 from torch import Tensor, nn
 
 from ibal_lightning.backbone import Backbone
-from ibal_lightning.backbones.agents import last_actions
+from ibal_lightning.backbones.agents import AgentNet, last_actions
 from ibal_lightning.backbones.mixers import QmixMixer
 from ibal_lightning.backbones.ppo import Ippo, Mappo
 from ibal_lightning.backbones.ppo_options import PpoOptions
@@ -442,6 +442,13 @@ def test_last_targets_are_the_standardised_rewards() -> None:
         (Mappo, {"optim_eps": 0.0}, ["optim_eps", ">= 1e-12"]),
         (Mappo, {"target_tau": 2.0}, ["backbone.target_tau", "between 0 and 1"]),
         (Ippo, {"minibatches": 0}, ["minibatches", ">= 1", "0"]),
+        (Mappo, {"huber_delta": 0.0}, ["backbone.huber_delta", ">= 1e-12"]),
+        (Mappo, {"value_norm_decay": 1.0}, ["backbone.value_norm_decay=1", "backbone.value_norm=false"]),
+        (Ippo, {"fc_layers": 0}, ["backbone.fc_layers", ">= 1"]),
+        (Qmix, {"mixing_dim": 0}, ["backbone.mixing_dim", ">= 1", "0"]),
+        (Qmix, {"hypernet_dim": -1}, ["backbone.hypernet_dim", ">= 1", "-1"]),
+        (Qplex, {"hypernet_dim": 0}, ["backbone.hypernet_dim", ">= 1", "0"]),
+        (Qplex, {"adv_hypernet_dim": -3, "adv_hypernet_layers": 2}, ["backbone.adv_hypernet_dim", ">= 1", "-3"]),
     ],
 )
 def test_contradictions_are_named(cls: type[Backbone], options: dict[str, object], words: list[str]) -> None:
@@ -451,9 +458,40 @@ def test_contradictions_are_named(cls: type[Backbone], options: dict[str, object
 
 
 def test_minibatches_that_do_not_divide_are_named() -> None:
-    backbone, batch = build(Mappo, minibatches=4), random_batch(make_spec(), 6)
-    with pytest.raises(ValueError, match=r"minibatches=4 does not divide the 6 episodes"):
-        next(iter(backbone.minibatches(batch, torch.Generator())))
+    with pytest.raises(ValueError, match=r"minibatches=4 does not divide num_envs=6"):
+        build(Mappo, minibatches=4).check_rollout(6)
+
+
+@pytest.mark.parametrize("games", [1, 2, 5])
+def test_a_batch_that_lost_games_is_still_learnt_from_whole(games: int) -> None:
+    """A crashed game is dropped from its batch: minibatches are smaller or fewer, and every game is in one."""
+    backbone, batch = build(Mappo, epochs=1, minibatches=3), random_batch(make_spec(), games)
+    parts = list(backbone.minibatches(batch, torch.Generator().manual_seed(0)))
+    assert len(parts) == min(games, 3)
+    rewards = torch.cat([part.reward[part.mask] for part in parts])
+    torch.testing.assert_close(rewards.sort().values, batch.reward[batch.mask].sort().values)
+
+
+@pytest.mark.parametrize("cls", [Mappo, Ippo])
+def test_more_layers_stand_before_the_memory(cls: type[Backbone]) -> None:
+    """on-policy's base: relu and LayerNorm behind every layer, here by hand; orthogonal with relu's gain."""
+    plain, deep = build(cls).actor, build(cls, fc_layers=3).actor
+    extra = set(deep.state_dict()) - set(plain.state_dict())
+    assert len(extra) == 2 * 4
+    obs, last = torch.randn(5, 3, deep.obs_dim), torch.full((5, 3), -1)
+    x = AgentNet.embed(plain_with(plain, deep), obs, last)
+    for linear, norm in ((deep.more[0], deep.more[2]), (deep.more[3], deep.more[5])):
+        gram = linear.weight @ linear.weight.t()
+        torch.testing.assert_close(gram, 2 * torch.eye(len(gram)), atol=1e-4, rtol=1e-4)
+        x = norm((x @ linear.weight.t() + linear.bias).relu())
+    torch.testing.assert_close(deep.embed(obs, last), x)
+
+
+def plain_with(plain: AgentNet, deep: AgentNet) -> AgentNet:
+    """The shallow network with the weights that both have."""
+    names = plain.state_dict()
+    plain.load_state_dict({name: value for name, value in deep.state_dict().items() if name in names})
+    return plain
 
 
 def test_a_ppo_loss_without_its_extras_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -18,7 +19,8 @@ from ibal_lightning.envs.lbf import Lbf
 from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.rollout.replay import Replay, episode_bytes
-from ibal_lightning.training.data import InducedDecPOMDP, check_memory
+from ibal_lightning.training import data as streaming
+from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.types import EpisodeBatch, Timestep, VictimView
 
 TASK = "Foraging-5x5-3p-1f-v3"
@@ -218,7 +220,30 @@ def test_the_size_of_a_replay_is_said_before_it_is_allocated(caplog: pytest.LogC
 def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
-        check_memory(env, Attack(env.spec, Threat()), 10**9, torch.device("cpu"))
+        InducedDecPOMDP(env, Vdn(env.spec), Attack(env.spec, Threat()), seed=0, replay_episodes=10**9)
+
+
+def test_a_container_has_what_it_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    physical = streaming.memory(torch.device("cpu"))
+    assert physical is not None
+    for text, expected in (("max\n", physical), ("1000000\n", 1_000_000), (f"{2 * physical}\n", physical)):
+        (tmp_path / "memory.max").write_text(text)
+        assert streaming.memory(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"replay_episodes": 20, "batch_episodes": 32}, "training.batch_episodes=32 .*training.replay_episodes=20"),
+        ({"replay_episodes": 2, "batch_episodes": 1}, "training.num_envs=4 .*training.replay_episodes=2"),
+        ({"attack_window": 10}, "training.batch_episodes=32 .*training.attack_window=10"),
+    ],
+)
+def test_a_replay_that_is_too_small_is_refused(options: dict[str, int], message: str) -> None:
+    env = Lbf(num_envs=4, task=TASK)
+    with pytest.raises(ValueError, match=message):
+        InducedDecPOMDP(env, Vdn(env.spec), Ibal(env.spec, Threat()), seed=0, **options)
 
 
 class Crashing(Lbf):
