@@ -333,6 +333,27 @@ def test_smacv2s_p_is_the_share_of_reflected_starts(start: dict, share: float) -
     assert centred.mean() == pytest.approx(share, abs=0.025 if 0 < share < 1 else 0)
 
 
+def test_the_groups_around_a_surrounded_team_are_filled_one_after_the_other() -> None:
+    """Dealt to slots from both ends, the group created first stands at the ends: each border shows up at most twice."""
+    units = drawn("zerg", 1000, n_units=20, n_enemies=20, start_positions={"dist_type": "surrounded"}).arena.units
+    x, y = units.x[:, 20:] - 16, units.y[:, 20:] - 16
+    apart = np.minimum(np.abs(x), np.abs(y)).min(1) > 1  # no group reaches over the border of its quarter
+    quarter = ((x > 0) * 2 + (y > 0))[apart]
+    groups = np.array([len(np.unique(row)) for row in quarter])
+    assert {1, 2, 3, 4} == set(groups.tolist())
+    assert ((np.diff(quarter, axis=1) != 0).sum(1) <= 2 * (groups - 1)).all()
+    sizes = (quarter[groups == 2] == quarter[groups == 2, :1]).mean(1)
+    assert sizes.mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("name", [*smacv2_scenarios()])
+def test_nobody_is_hurt_before_the_first_observation_of_smacv2(name: str) -> None:
+    """One loop passes since the teams were created, and no weapon is that fast."""
+    units = make_engine(name, num_envs=200).reset()
+    assert (units.health == units.health_max).all()
+    assert (units.shield == units.shield_max).all()
+
+
 @pytest.mark.parametrize("weights", [[0.7, 0.3], [1.0]])
 def test_teams_of_fewer_kinds_than_a_race_has(weights: list[float]) -> None:
     kinds = ["stalker", "colossus"][: len(weights)]

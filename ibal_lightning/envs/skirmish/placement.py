@@ -181,16 +181,21 @@ def diagonal_of(key: np.uint64, counter: int, group: int) -> int:
 
 @block
 def draw_surrounded(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
-    """SMACv2 "surrounded": allies at the centre, enemies in 1 to 4 groups on diagonals between it and the corners."""
+    """SMACv2 "surrounded": allies at the centre, enemies in 1 to 4 groups on diagonals between it and the corners.
+
+    Every enemy draws a group, which gives the groups' sizes; they are filled one after the other, in creation order.
+    """
     n_groups = 1 + int(uniform(key, counter) * MAX_GROUPS)
     for i in range(w.n_agents):
         f[i].x, f[i].y = CENTRE, CENTRE
-    first = counter + 1 + 2 * MAX_GROUPS
-    for i in range(w.n_agents, w.n_units):
-        group = int(uniform(key, first + i - w.n_agents) * n_groups)
+    first, enemies, placed = counter + 1 + 2 * MAX_GROUPS, w.n_units - w.n_agents, w.n_agents
+    for group in range(n_groups):
         near = uniform(key, counter + 1 + group)
         diagonal = diagonal_of(key, counter + 1 + MAX_GROUPS, group)
         east, north = diagonal & 1, diagonal >> 1
-        f[i].x = near * (CENTRE + SHIFT * (2 * east - 1)) + (1 - near) * MAP_CELLS * east
-        f[i].y = near * (CENTRE + SHIFT * (2 * north - 1)) + (1 - near) * MAP_CELLS * north
-    return first + w.n_units - w.n_agents
+        for k in range(enemies):
+            if int(uniform(key, first + k) * n_groups) == group:
+                f[placed].x = near * (CENTRE + SHIFT * (2 * east - 1)) + (1 - near) * MAP_CELLS * east
+                f[placed].y = near * (CENTRE + SHIFT * (2 * north - 1)) + (1 - near) * MAP_CELLS * north
+                placed += 1
+    return first + enemies

@@ -45,7 +45,7 @@ class Switches(NamedTuple):
     second_hit: bool = True  # 16: a zealot's second blade falls later
     armor: bool = True  # 17
     enemy_medivac: int = WALK  # 10: WALK, STAY or HEAL_AUTOMATICALLY
-    initial_loops: int = 2  # 20: loops the enemies walk before the first observation
+    initial_loops: int = 2  # 20: loops the enemies walk before the first observation; 1 where teams are drawn (SMACv2)
     path_finding: bool = True  # walk around cliffs by shortest paths (inferred: the study had open maps only)
 
 
@@ -57,12 +57,15 @@ def make_switches(scenario: Scenario, options: Mapping[str, Any]) -> Switches:
     """Switches from options under the names above; those of ``CHOICES`` by the names there.
 
     The enemy medivac walks without healing on SMAC maps (measured on MMM, mechanism unknown). On SMACv2 it never gets
-    a valid order and heals by autocast while idle (SMAC.md section 3).
+    a valid order and heals by autocast while idle (SMAC.md section 3), and one loop passes between the creation of the
+    teams and the first observation (section 2).
 
     Raises:
         ValueError: an unknown name or a value of the wrong kind.
     """
-    chosen: dict[str, Any] = {"enemy_medivac": HEAL_AUTOMATICALLY if scenario.order.kind == "chase" else WALK}
+    chosen: dict[str, Any] = {}
+    if scenario.order.kind == "chase":
+        chosen = {"enemy_medivac": HEAL_AUTOMATICALLY, "initial_loops": 1}
     for name, value in options.items():
         if name not in Switches._fields:
             raise ValueError(f"Unknown battle switch {name!r}: {nearest_names(str(name), Switches._fields)}")
