@@ -349,7 +349,9 @@ def test_the_groups_around_a_surrounded_team_are_filled_one_after_the_other() ->
 @pytest.mark.parametrize("name", [*smacv2_scenarios()])
 def test_nobody_is_hurt_before_the_first_observation_of_smacv2(name: str) -> None:
     """One loop passes since the teams were created, and no weapon is that fast."""
-    units = make_engine(name, num_envs=200).reset()
+    engine = make_engine(name, num_envs=200)
+    engine.reset()
+    units = engine.arena.units
     assert (units.health == units.health_max).all()
     assert (units.shield == units.shield_max).all()
 
