@@ -101,8 +101,13 @@ class Ppo(Backbone):
 
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where ``minibatches`` does not divide the episodes."""
-        if episodes % self.options.minibatches:
-            raise ValueError(f"backbone.minibatches={self.options.minibatches} does not divide num_envs={episodes}")
+        parts = self.options.minibatches
+        if episodes % parts:
+            fitting = max(n for n in range(1, parts) if episodes % n == 0)
+            raise ValueError(
+                f"backbone.minibatches={parts} does not divide training.num_envs={episodes}: use "
+                f"backbone.minibatches={fitting}"
+            )
 
     def minibatches(self, batch: EpisodeBatch, generator: torch.Generator) -> Iterator[EpisodeBatch]:
         """Epochs x minibatches of chunks (C, L) of one batch of fresh episodes.

@@ -1,4 +1,4 @@
-"""The options of MAPPO and IPPO and their defaults (the ``fast`` profile)."""
+"""The options of MAPPO and IPPO and their defaults; ``training=fast`` sets ``minibatches`` to 4."""
 
 from __future__ import annotations
 
