@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> float:
     """Evaluate a saved run; rows of the same attack and run are replaced. Returns the worst win rate."""
-    for name in ("episodes", "num_envs", "threads"):
-        check_range(f"evaluation.{name}", cfg.evaluation[name], 1)
+    check_evaluation(cfg.evaluation)
     if not cfg.attacks:
         raise ValueError("attacks is empty; name at least one attack, such as [natural]")
     torch.set_num_threads(cfg.evaluation.threads)
@@ -41,6 +40,17 @@ def run(cfg: DictConfig) -> float:
     rows = evaluate(team.config, list(cfg.attacks), directory.path, team.env, team.backbone, trained)
     write_rows(directory.results, rows, append=True)
     return show(rows, directory)
+
+
+def check_evaluation(options: DictConfig) -> None:
+    """Refuse ``evaluation.*`` that would play or fit nothing, in every command that has them.
+
+    Raises:
+        ValueError: a number is below 1, or there is no attack of the name ``fit_excitation``.
+    """
+    for name in ("episodes", "num_envs", "threads", "fit_episodes", "fit_updates", "fit_batch_episodes"):
+        check_range(f"evaluation.{name}", options[name], 1)
+    plugins.choice("attack", options.fit_excitation)
 
 
 def evaluate(

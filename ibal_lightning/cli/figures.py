@@ -6,16 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
 from ibal_lightning import plugins
-from ibal_lightning.cli.evaluate import ready_attack
+from ibal_lightning.cli.evaluate import check_evaluation, ready_attack
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.evaluation.figures import mask_figure, most_hidden, strength_figure
 from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.functional.options import check_range
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.types import EpisodeBatch
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 
 def run(cfg: DictConfig) -> None:
     """Draw ``masked_dims.png`` (a game under the attack) and, for a run trained under IBAL, ``strength.png``."""
+    check_range("games", cfg.games, 1)
+    check_evaluation(cfg.evaluation)
+    torch.set_num_threads(cfg.evaluation.threads)
     directory, console = RunDirectory.existing(cfg.run), Console()
-    metrics = directory.path / "csv" / "metrics.csv"
-    if metrics.is_file():
-        rows = pl.read_csv(metrics, infer_schema_length=None)
-        if "attack/p_max" in rows.columns:
-            save(strength_figure(rows), directory.path / "strength.png", console)
+    rows = directory.metrics()
+    if "attack/p_max" in rows.columns:
+        save(strength_figure(rows), directory.path / "strength.png", console)
     team = SavedTeam.open(cfg.run, num_envs=cfg.games, stream="figures", changes={"evaluation": cfg.evaluation})
-    batch = play_attacked(team, cfg.attack)
+    batch = play_attacked(team, cfg.under)
     save(mask_figure(batch, *most_hidden(batch), team.env.spec.obs_names), directory.path / "masked_dims.png", console)
 
 

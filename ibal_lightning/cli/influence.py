@@ -40,7 +40,8 @@ TERMS = {
 
 def run(cfg: DictConfig) -> float:
     """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the influence."""
-    for name in ("episodes", "updates", "moments", "num_envs", "threads"):
+    check_range("episodes", cfg.episodes, 3)  # one to learn from, one to stop by, one to measure
+    for name in ("updates", "moments", "num_envs", "threads", "every", "draws"):
         check_range(name, cfg[name], 1)
     torch.set_num_threads(cfg.threads)
     team = SavedTeam.open(cfg.run, num_envs=min(cfg.num_envs, cfg.episodes), stream="influence")
@@ -73,7 +74,7 @@ def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:
     collector = Collector(env, backbone, probe, seed=derive_seed(cfg.seed, "influence"))
     generator = stream(cfg.seed, "influence groups")
     games = play_episodes(collector, cfg.episodes, seed=derive_seed(cfg.seed, "influence games"))
-    return combine([probe.drawn(batch, K, generator) for batch in games])
+    return combine([probe.drawn(batch, collector.recorder.kept, K, generator) for batch in games])
 
 
 def sample(drawn: Drawn, moments: int, seed: int) -> Drawn:

@@ -88,7 +88,7 @@ class Figures:
     """The whole config of ``figures``."""
 
     run: str = MISSING  # run directory
-    attack: str = MISSING  # choice of the group attack; the run's own keeps what it learnt, another is fitted
+    under: str = MISSING  # choice of the group attack; the run's own keeps what it learnt, another is fitted
     games: int = MISSING  # games to pick one from
     evaluation: Evaluation = field(default_factory=Evaluation)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
@@ -55,8 +56,19 @@ class RunDirectory:
     def set_metrics_aside(self, env_steps: int) -> None:
         """Keep the metrics so far under a name of their own: Lightning's logger starts its file anew."""
         metrics = self.path / "csv" / "metrics.csv"
-        if metrics.exists():
-            metrics.rename(metrics.with_name(f"metrics_until_{env_steps}.csv"))
+        aside = metrics.with_name(f"metrics_until_{env_steps}.csv")
+        if metrics.exists() and not aside.exists():  # a second resume from here would lose what came before the first
+            metrics.rename(aside)
+
+    def metrics(self) -> pl.DataFrame:
+        """The logged rows of the run and of what it was resumed from, by ``t_env``; empty where it logged none."""
+        parts = []
+        for file in (self.path / "csv").glob("metrics*.csv"):
+            rows = pl.read_csv(file, infer_schema_length=None)
+            until = file.stem.removeprefix("metrics_until_")
+            # a run that was killed has logged more than its checkpoint knows; the resumed run logs that again
+            parts.append(rows.filter(pl.col("t_env") <= int(until)) if until.isdecimal() else rows)
+        return pl.concat(parts, how="diagonal_relaxed").sort("t_env") if parts else pl.DataFrame()
 
     def config(self) -> DictConfig:
         """The resolved config of the run."""

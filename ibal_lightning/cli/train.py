@@ -19,7 +19,7 @@ from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.errors import Failure
-from ibal_lightning.cli.evaluate import evaluate, playable, show
+from ibal_lightning.cli.evaluate import check_evaluation, evaluate, playable, show
 from ibal_lightning.cli.experiment import (
     build_attack,
     build_backbone,
@@ -72,10 +72,12 @@ def run(cfg: DictConfig) -> float:
     regularizer = build_regularizer(config, env.spec)
     module = RobustLearner(backbone, attack, regularizer, seed=config.seed, optimizer_state=warm)
     resume = restore(config, directory, data, module)
+    _check_warm_up(data)
     directory.begin(config, seed=config.seed, fingerprint=env.spec.fingerprint)
     if resume is not None:
         directory.set_metrics_aside(data.env_steps)
     _fit(config, directory, data, module, loggers, resume)
+    _tell_if_cold(data)
     env.close()
     games = build_env(config, num_envs=min(config.evaluation.num_envs, config.evaluation.episodes), stream="evaluation")
     rows = evaluate(config, attacks, directory.path, games, backbone.to(device), attack)
@@ -95,14 +97,33 @@ def _check(config: DictConfig) -> None:
         if math.isinf(config.training[name]):
             raise ValueError(f"training.{name} must be a finite number, got {config.training[name]}")
     check_range("training.lr_finish", config.training.lr_finish, 0, 1)
-    for name in ("episodes", "num_envs"):
-        check_range(f"evaluation.{name}", config.evaluation[name], 1)
+    check_evaluation(config.evaluation)
     check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
     if config.training.stop_at is not None and not config.training.test_interval:
         raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
     ours = [name for name in OURS if name in config.trainer]
     if ours:
         raise ValueError(f"trainer.{ours[0]} cannot be set: training.* says when a run ends and what it keeps")
+
+
+def _check_warm_up(data: InducedDecPOMDP) -> None:
+    """Refuse an attack that waits for updates and is to get none."""
+    if data.attack_learns and not data.attack.warm and data.attack_warmup_updates_per_episode == 0:
+        raise ValueError(
+            "training.attack_warmup_updates_per_episode=0 would never begin this attack, which learns before it "
+            "strikes: set it above 0, or attack.warmup_updates=0 to strike from the first episode on"
+        )
+
+
+def _tell_if_cold(data: InducedDecPOMDP) -> None:
+    """Say that the training was over before its attack had learnt enough to strike."""
+    if data.attack_learns and not data.attack.warm:
+        logger.warning(
+            "The training ended before its attack had the updates that it needs to strike (attack.warmup_updates): an "
+            "attack such as ibal left all its episodes clean. Train longer, lower attack.warmup_updates, or raise "
+            "training.attack_warmup_updates_per_episode (%g)",
+            data.attack_warmup_updates_per_episode,
+        )
 
 
 def _data_options(config: DictConfig) -> dict[str, Any]:

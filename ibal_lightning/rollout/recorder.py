@@ -27,6 +27,7 @@ class Recorder:
         self.won = torch.zeros(b, device=device)
         self.counts_dropped = False  # an environment without workers never drops a game: it is not asked
         self.dropped = torch.zeros(b, dtype=torch.bool, device=device)
+        self.games = self.kept = torch.arange(b, device=device)  # (M,) i64 games of the episodes in the last batch
 
     def observe(self, step: int, now: Timestep, seen: Tensor) -> None:
         """Slot ``step`` (0..T): what the game shows and what the policy reads."""
@@ -74,8 +75,9 @@ class Recorder:
             mask=mask,
             won=self.won,
         )
+        self.kept = self.games
         if not self.counts_dropped or not self.dropped.any():
             return batch
-        kept = ~self.dropped
-        self.dropped = torch.zeros_like(kept)
-        return batch.map(lambda x: x[kept])
+        self.kept = (~self.dropped).nonzero()[:, 0]
+        self.dropped = torch.zeros_like(self.dropped)
+        return batch.map(lambda x: x[self.kept])

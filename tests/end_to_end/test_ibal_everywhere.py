@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import torch
 
+from ibal_lightning.cli import figures
 from ibal_lightning.cli.app import main
 
 GAMES = {
@@ -84,6 +86,8 @@ def test_influence_refuses_what_it_cannot_measure(
     assert "between 0 and half of the team (2 of 4 agents)" in capsys.readouterr().err
     assert main(["influence", f"run={run}", "moments=0"]) == 2
     assert "moments must be >= 1" in capsys.readouterr().err
+    few = ["episodes=3", "updates=2", "draws=1", "every=1"]  # the least that there is something to measure in
+    assert main(["influence", f"run={run}", *few]) == 0
 
 
 def test_figures_are_drawn(runs: dict[tuple[str, str], Path]) -> None:
@@ -93,6 +97,22 @@ def test_figures_are_drawn(runs: dict[tuple[str, str], Path]) -> None:
     for name in ("masked_dims", "strength"):
         assert (run / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert not list(run.glob(".*.tmp"))
+
+
+def test_figures_of_another_attack(runs: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    ready = figures.ready_attack
+    monkeypatch.setattr(figures, "ready_attack", lambda name, *rest: drawn.setdefault(name, ready(name, *rest)))
+    monkeypatch.setattr(figures, "strength_figure", lambda rows: rows)
+    monkeypatch.setattr(figures, "mask_figure", lambda batch, *which: batch)  # matplotlib may be missing
+    monkeypatch.setattr(figures, "save", lambda figure, path, console: drawn.update({path.name: figure}))
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: drawn.update(threads=threads))
+    few = ["evaluation.fit_episodes=4", "evaluation.fit_updates=2", "evaluation.threads=3"]
+    assert main(["figures", f"run={runs['qmix', 'lbf']}", "under=ibal_max", "games=4", *few]) == 0
+    assert drawn.keys() == {"threads", "strength.png", "ibal_max", "masked_dims.png"}
+    assert drawn["threads"] == 3
+    assert drawn["ibal_max"].options.strength == "max"
+    assert ((drawn["masked_dims.png"].group == 1).sum(1) == 1).all()
 
 
 def test_figures_say_what_they_need(

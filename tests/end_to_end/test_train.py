@@ -18,6 +18,7 @@ import torch
 from omegaconf import OmegaConf
 
 from ibal_lightning.cli.app import main
+from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.evaluation.results import COLUMNS
 
 TINY = [
@@ -107,6 +108,31 @@ def test_a_stopped_run_resumes_to_the_same_numbers(ibal_run: Path, tmp_path: Pat
     earlier = [pl.read_csv(file)["t_env"].max() for file in (run / "csv").glob("metrics_until_*.csv")]
     assert len(earlier) == 1
     assert earlier[0] < pl.read_csv(run / "csv/metrics.csv")["t_env"].max()
+    whole, parts = RunDirectory(ibal_run).metrics(), RunDirectory(run).metrics()
+    assert parts["t_env"].is_sorted()
+    for column in ("attack/p_max", "test_battle_won_mean"):
+        assert parts[column].drop_nulls().len() >= whole[column].drop_nulls().len() > 0
+
+
+def test_metrics_of_a_killed_run_are_told_once_and_not_lost(tmp_path: Path) -> None:
+    run, metrics = RunDirectory(tmp_path), tmp_path / "csv" / "metrics.csv"
+    assert run.metrics().is_empty()
+    metrics.parent.mkdir()
+    for part in ([100, 400, 700], [500, 600], [500, 800]):  # killed twice beyond its checkpoint at 400
+        pl.DataFrame({"t_env": part, f"won_{part[0]}": [1.0] * len(part)}).write_csv(metrics)
+        run.set_metrics_aside(400)
+    assert run.metrics()["t_env"].to_list() == [100, 400, 500, 800]
+    assert run.metrics()["won_500"].to_list() == [None, None, 1.0, 1.0]
+
+
+def test_an_attack_that_never_began_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["method=ibal", "training.env_steps=300", "attack.rows=16", "attack.hidden=8"]
+    train(tmp_path / "cold", *words)
+    said = re.sub(r"\s+", " ", capfd.readouterr().err)
+    assert "attack.warmup_updates" in said
+    assert "training.attack_warmup_updates_per_episode (4)" in said
+    train(tmp_path / "warm", *words, "attack.warmup_updates=1", "training.env_steps=600")
+    assert "warmup_updates" not in capfd.readouterr().err
 
 
 def test_a_falling_learning_rate_goes_on_where_it_stood(tmp_path: Path) -> None:

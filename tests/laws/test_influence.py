@@ -258,7 +258,7 @@ def test_the_probe_draws_from_what_it_says_and_leaves_the_rest_alone() -> None:
         backbone = Vdn(env.spec)
     probe = Probe(env.spec, Threat(), Reference("soft", 0.5, 2.0), every=2)
     batch = Collector(env, backbone, probe, seed=3).collect(env_steps=0, explore=False)
-    steps = combine([probe.drawn(batch, 1, generator())] * 2)
+    steps = combine([probe.drawn(batch, torch.arange(16), 1, generator())] * 2)
     odd = torch.arange(batch.mask.shape[1]) % 2 == 1
     assert not batch.attacked[:, odd].any()
     assert batch.attacked[:, ~odd].any()
@@ -269,6 +269,28 @@ def test_the_probe_draws_from_what_it_says_and_leaves_the_rest_alone() -> None:
     assert ((steps.group == 1).sum(1) == 1).all()
     drawn_prob = steps.p.gather(-1, steps.rows.now.actions[..., None]).mean()
     assert float(drawn_prob) == pytest.approx(float(steps.p.square().sum(-1).mean()), rel=0.15)
+
+
+def test_a_dropped_game_takes_its_distributions_with_it() -> None:
+    def play(lost: list[int]) -> Drawn:
+        env = Lbf(num_envs=6, seed=1, task="Foraging-5x5-3p-1f-v3")
+        with seeded(0, "backbone"):
+            backbone = Vdn(env.spec)
+        probe = Probe(env.spec, Threat(), Reference("soft", 0.1, 0.5), every=2)
+        collector = Collector(env, backbone, probe, seed=3)
+        recorder = collector.recorder
+        if lost:
+            recorder.counts_dropped = True
+            recorder.dropped[lost] = True
+        batch = collector.collect(env_steps=0, explore=False)
+        return probe.drawn(batch, recorder.kept, 1, generator())
+
+    every, left = play([]), play([0, 3])
+    kept = (every.episode != 0) & (every.episode != 3)
+    assert not kept.all()
+    torch.testing.assert_close(left.p, every.p[kept])
+    assert torch.equal(left.rows.now.actions, every.rows.now.actions[kept])
+    assert len(left.episode.unique()) == 4
 
 
 def test_the_spec_of_a_team_of_two_allows_groups_of_one() -> None:

@@ -57,12 +57,19 @@ class Probe(Attack):
         drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view_as(actions)
         return torch.where(view.alive, drawn, actions)
 
-    def drawn(self, batch: EpisodeBatch, K: int, generator: torch.Generator) -> Drawn:
-        """The drawn steps of the episodes just played, each with groups of its own, k = K."""
+    def drawn(self, batch: EpisodeBatch, kept: Tensor, K: int, generator: torch.Generator) -> Drawn:
+        """The drawn steps of the episodes just played, each with groups of its own, k = K.
+
+        Args:
+            batch: M episodes.
+            kept: (M,) i64 the games that they are of, as ``Recorder.kept`` has it.
+            K: size of G1.
+            generator: of the groups.
+        """
         steps = torch.tensor([step for step in self.draws if step < batch.mask.shape[1]])
         b, which = batch.mask[:, steps].nonzero(as_tuple=True)
         t = steps[which]
-        p = torch.stack([self.draws[int(step)] for step in steps])[which, b]
+        p = torch.stack([self.draws[int(step)] for step in steps])[which, kept[b]]
         group = draw_groups(torch.full((len(b),), K), self.spec.n_agents, generator)
         return Drawn(transitions_at(batch, b, t, self.spec.episode_limit), p, group, b)
 
