@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -30,10 +31,11 @@ class Threat:
     overrides: int | None = None  # overridden agent-steps per episode; None = unlimited
 
     def __post_init__(self) -> None:
-        if self.epsilon < 0:
-            raise ValueError(f"threat.epsilon must be >= 0, got {self.epsilon}")
-        if self.dims < 0:
-            raise ValueError(f"threat.dims must be >= 0, got {self.dims}")
+        for name in ("epsilon", "dims"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"threat.{name} must be a finite number >= 0, got {getattr(self, name)}")
+        if self.dims > 1 and self.dims != int(self.dims):
+            raise ValueError(f"threat.dims must be a share below 1 or a whole number of dims, got {self.dims}")
         if self.fill not in ("zero", "null"):
             raise ValueError(f"threat.fill must be 'zero' or 'null', got {self.fill!r}")
         for name in ("agents", "overrides"):

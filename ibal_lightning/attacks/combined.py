@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.functional.random import beside
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 
@@ -55,9 +56,15 @@ class Combined(Attack):
         return self.observation.warm
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
-        """Begin B new episodes in both parts."""
-        self.observation.reset(num_envs, generator)
+        """Begin B new episodes in both parts.
+
+        The action part draws from the stream that it has alone, and the observation part beside it: one seed strikes
+        the same agents with and without masks.
+        """
+        before = generator.get_state()
         self.action.reset(num_envs, generator)
+        moved = not torch.equal(before, generator.get_state())  # where it stands still, masks would repeat themselves
+        self.observation.reset(num_envs, beside(generator, "observation") if moved else generator)
 
     def perturb_obs(self, view: VictimView, generator: torch.Generator) -> Tensor:
         """(B, N, O) of the observation part."""

@@ -20,6 +20,12 @@ def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Ge
     return torch.Generator(device=device).manual_seed(derive_seed(seed, name))
 
 
+def beside(generator: torch.Generator, name: str) -> torch.Generator:
+    """A generator of its own that depends on where another stands, and does not move it."""
+    digest = hashlib.sha256(generator.get_state().numpy().tobytes()).digest()
+    return stream(int.from_bytes(digest[:8], "big"), name, generator.device)
+
+
 @contextlib.contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
     """Run a block (such as building a network) under its own global seed and leave the global stream untouched."""

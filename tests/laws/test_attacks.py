@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from ibal_lightning.attacks.initial_health import InitialHealth
 from ibal_lightning.attacks.random_action import RandomAction
 from ibal_lightning.attacks.random_mask import RandomMask
 from ibal_lightning.attacks.random_obs import RandomObs
+from ibal_lightning.attacks.scripted import Scripted
 from ibal_lightning.functional.subsets import random_subset, top_dims
 
 SPEC = make_spec(5, 6, 8, 7)
@@ -162,6 +164,47 @@ def test_a_combined_attack_is_the_sum_of_its_parts() -> None:
     assert (taken != actions).any()
     assert Combined(SPEC, Threat(), observation=RandomMask, action=InitialHealth).env_options == {"ally_health": 0.85}
     assert not Combined(SPEC, Threat(dims=3), observation=Ibal, action=RandomAction).warm
+
+
+@pytest.mark.parametrize(
+    ("action", "struck"), [(Disabled, "disabled"), (partial(Scripted, rule="random", count=2), "chosen")]
+)
+def test_masks_leave_the_choice_of_agents_as_it_is(action, struck: str) -> None:
+    alone, combined = action(SPEC, Threat()), Combined(SPEC, Threat(dims=3), observation=RandomMask, action=action)
+    one, other = generator(), generator()
+    masks = []
+    for _ in range(3):  # rollouts of one evaluation
+        alone.reset(50, one)
+        combined.reset(50, other)
+        assert torch.equal(getattr(combined.action, struck), getattr(alone, struck))
+        masks.append(combined.observation.rank.clone())
+    assert not torch.equal(masks[0], masks[1])
+
+
+def test_masks_beside_a_condition_are_drawn_anew() -> None:
+    attack = Combined(SPEC, Threat(dims=3), observation=RandomMask, action=InitialHealth)
+    g, masks = generator(), []
+    for _ in range(2):
+        attack.reset(50, g)
+        masks.append(attack.observation.rank.clone())
+    assert not torch.equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dims": 1.5}, "threat.dims must be a share below 1 or a whole number of dims, got 1.5"),
+        ({"dims": math.nan}, "threat.dims must be a finite number >= 0, got nan"),
+        ({"dims": math.inf}, "threat.dims must be a finite number >= 0, got inf"),
+        ({"epsilon": math.nan}, "threat.epsilon must be a finite number >= 0, got nan"),
+        ({"epsilon": math.inf}, "threat.epsilon must be a finite number >= 0, got inf"),
+        ({"epsilon": -0.1}, "threat.epsilon must be a finite number >= 0, got -0.1"),
+    ],
+)
+def test_a_threat_of_no_number_is_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Threat(**options)  # type: ignore[arg-type]
+    assert Threat(dims=2.0).max_dims(SPEC) == 2
 
 
 def test_the_action_part_of_a_combined_attack_may_not_learn() -> None:

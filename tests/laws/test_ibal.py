@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import logging
+import math
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_k_zero_is_exactly_no_attack() -> None:
 
 
 def test_no_masked_dims_and_no_trigger_is_exactly_no_attack() -> None:
-    idle = rollout(Ibal, Threat(dims=0), K=1, p_floor=0.0, p_max_init=0.0, warmup_updates=0)
+    idle = rollout(Ibal, Threat(dims=0), K=1, p_floor=0.0, alpha=1.0, warmup_updates=0)
     assert idle.group.any()
     assert same_games(idle, rollout(Attack, Threat()))
     assert not same_games(idle, rollout(Ibal, Threat(dims=0), K=1, p_floor=1.0, warmup_updates=0))
@@ -167,6 +168,10 @@ def batch_steps(batch):
         ({"p_floor": 1.5}, "attack.p_floor must be between 0 and 1"),
         ({"p_floor": "half"}, "must be a probability"),
         ({"p_max_init": 2.0}, "attack.p_max_init"),
+        ({"p_max_init": 0.05}, "attack.p_max_init must be at least attack.p_floor, got 0.05 below 0.1"),
+        ({"p_floor": 0.0}, "attack.p_floor=0 keeps P_max at 0 for good, as attack.alpha=1.1 .* set attack.p_max_init"),
+        ({"p_floor": 0.0, "p_max_init": 0.0}, "attack.p_max_init=0 keeps P_max at 0 .* or attack.alpha=1"),
+        ({"p_max_init": math.nan}, "attack.p_max_init"),
         ({"alpha": 0.9}, "attack.alpha must be >= 1"),
         ({"eta": 1.1}, "attack.eta"),
         ({"window": 0}, "attack.window"),
@@ -176,12 +181,26 @@ def batch_steps(batch):
         ({"rank": 0}, "attack.rank must be >= 1"),
         ({"layers": 0}, "attack.layers must be >= 1"),
         ({"logvar_low": 3.0}, "attack.logvar_low must be below logvar_high, got 3 and 2"),
+        ({"logvar_low": -math.inf}, "attack.logvar_low must be a finite number, got -inf"),
+        ({"logvar_high": math.nan}, "attack.logvar_high must be a finite number, got nan"),
+        ({"lr": 0.0}, "attack.lr must be a finite number above 0, got 0.0"),
+        ({"lr": -1.0}, "attack.lr must be a finite number above 0, got -1.0"),
+        ({"lr": math.nan}, "attack.lr must be a finite number above 0, got nan"),
+        ({"lr": math.inf}, "attack.lr must be a finite number above 0, got inf"),
+        ({"warmup_updates": -3}, "attack.warmup_updates must be >= 0, got -3"),
         ({"score_every": 0}, "attack.score_every"),
     ],
 )
 def test_bad_options_are_refused_by_name(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ibal(SPEC, Threat(dims=3), **options)
+
+
+def test_a_curriculum_from_no_attack_at_all_grows() -> None:
+    attack = Ibal(SPEC, Threat(dims=3), K=3, p_floor=0.0, p_max_init=0.1)
+    attack.schedule.update(torch.ones(500))
+    assert attack.schedule.p_max > 0.1
+    assert Ibal(SPEC, Threat(dims=3), K=3, p_floor=0.0, alpha=1.0).schedule.p_max == 0
 
 
 @pytest.mark.parametrize("score", ["klx", "lagged"])

@@ -90,6 +90,34 @@ def test_bottom_is_the_other_end_of_the_scores() -> None:
     assert torch.equal(hidden, lowest & scored)
 
 
+@pytest.mark.parametrize("score_eps", [0.0, 1e-6, 0.5, 3.0])
+@pytest.mark.parametrize("rule", ["guided", "bottom"])
+def test_dims_of_no_score_and_no_others_are_left_out(
+    rule: str, score_eps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack = warm_ibal(SPEC, K=3, mask_rule=rule, score_eps=score_eps, strength="max").eval()
+    value = torch.tensor([0.0, 0.1, 0.4, 0.9, 2.0, 5.0, 30.0, 4e6]).expand(GAMES, 6, 8)
+    monkeypatch.setattr(attack.mask, "_value", lambda view, games, cut: value)
+    attack.mask.dims = 8
+    attack.reset(GAMES, generator())
+    view = alive_view(1)
+    hidden = attack.mask.choose(view, torch.arange(GAMES), attack.cut, generator())
+    assert torch.equal(hidden, (value > score_eps) & view.alive[..., None])
+
+
+@pytest.mark.parametrize("rule", ["guided", "bottom"])
+def test_random_dims_know_no_least_score(rule: str) -> None:
+    picked = []
+    for score_eps in (0.0, 1e-6, 2.0, 1e9):
+        attack = warm_ibal(SPEC, K=3, mask_rule=rule, score_eps=score_eps, strength="max").eval()
+        attack.mask.health.explained.value.fill_(-1.0)
+        attack.reset(GAMES, generator())
+        picked.append(hidden_dims(attack, 1)[0])
+    alive = alive_view(1).alive
+    assert (picked[0].sum(-1)[alive] == 3).float().mean() > 0.9
+    assert all(torch.equal(hidden, picked[0]) for hidden in picked)
+
+
 @pytest.mark.parametrize("rule", ["random_episode", "opposite"])
 def test_blind_rules_need_no_estimator_and_no_warm_up(rule: str) -> None:
     attack = Ibal(SPEC, Threat(dims=3), K=3, mask_rule=rule, action_score="random")

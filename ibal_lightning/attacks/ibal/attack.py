@@ -13,7 +13,7 @@ from ibal_lightning.attack import Attack, ObsSurface, Threat
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
 from ibal_lightning.attacks.ibal.mask import ObservationMask
 from ibal_lightning.attacks.ibal.options import IbalOptions
-from ibal_lightning.attacks.ibal.schedule import Schedule
+from ibal_lightning.attacks.ibal.schedule import Schedule, first_p_max
 from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.attacks.scripted import propose
@@ -57,7 +57,7 @@ class Ibal(Attack):
         acts = bool(self.K and chosen.action and threat.actions)
         self.planner = Planner(spec.n_agents, (masks, acts), chosen, K=self.K)
         self.schedule = Schedule(
-            p_max=self.planner.p_floor if chosen.p_max_init is None else chosen.p_max_init,
+            p_max=first_p_max(chosen, self.planner.p_floor),
             alpha=chosen.alpha,
             eta=chosen.eta,
             window=chosen.window,

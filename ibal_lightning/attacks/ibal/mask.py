@@ -20,6 +20,7 @@ from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
+ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
 HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
 
@@ -119,7 +120,7 @@ class ObservationMask(nn.Module):
         self.before = None
         self.chosen = torch.zeros(num_envs, *self.shape, dtype=torch.bool, device=generator.device)
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
-        self.rank = None if warm and self.health.good else rank + self.score_eps
+        self.rank = None if warm and self.health.good else rank + ABOVE_ZERO
 
     def choose(self, view: VictimView, games: Tensor, cut: Tensor, generator: torch.Generator) -> Tensor:
         """(G, N, O) bool dims to hide in the given games (G,) from agents that live; ``cut`` is (G, N, N)."""
@@ -127,9 +128,10 @@ class ObservationMask(nn.Module):
         alive = view.alive[games][..., None]
         if self._looks(view.step):
             value = self._value(view, games, cut) * alive * self.maskable
+            floor = self.score_eps if self.rank is None else 0.0  # ranks are no nats
             if self.lowest:
-                value = torch.where(value > self.score_eps, 1 / value, 0.0)
-            self.chosen[games] = top_dims(value, self.dims, floor=self.score_eps)
+                value, floor = torch.where(value > floor, 1 / value, 0.0), 0.0
+            self.chosen[games] = top_dims(value, self.dims, floor=floor)
         self._remember(view)
         return self.chosen[games] & alive
 

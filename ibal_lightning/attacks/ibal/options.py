@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ibal_lightning.functional.options import check_ranges
@@ -14,7 +15,7 @@ class IbalOptions:
     Args:
         K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
         p_floor: lower end of P_act: a number or "1/K".
-        p_max_init: where P_max starts; null = at the floor.
+        p_max_init: where P_max starts, at or above the floor; null = at the floor.
         alpha: growth factor of P_max; 1 = not adaptive.
         eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
         trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".
@@ -27,12 +28,14 @@ class IbalOptions:
         maskable: "all" dims may be hidden, or "ally_features", those that describe another agent.
         score_mode: "step" scores every step, "table" uses their running mean (cheap).
         score_transform: "raw" CLUB of the whole opposing group, or "halflog" of each opponent's (twice the cost).
-        score_eps: dims at or below this score are never masked.
+        score_eps: dims at or below this score are never masked; random dims have no score.
         score_every: steps between two looks at the scores; the masked dims stay the same in between.
         observation_head: form of the observation model: "gaussian", or "hurdle", which takes flags and zeros for events
             of their own: more nats, slightly better attribution, 8 times the cost of a look on 8m.
         p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
         eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
+            All three are for score_mode=step: the table is always of uniform legal actions, and it also serves the
+            first step of an episode.
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held
             trigger), klx where they come and go. Or a rule that needs no estimator: "random", "inert", "min_q" or the
             name of an action such as "stop" or "move west", see ``Scripted``.
@@ -49,7 +52,8 @@ class IbalOptions:
         warmup_updates: estimator updates before the first attack.
 
     Raises:
-        ValueError: a size or a count below 1, a negative rate, or bounds that do not rise.
+        ValueError: a size or a count below 1, a rate or a number of updates below 0, a learning rate that is not a
+            finite number above 0, or bounds that are not finite or do not rise.
     """
 
     K: int | None = None
@@ -92,7 +96,12 @@ class IbalOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, ("rows", "hidden", "layers", "rank"), 1, prefix="attack.")
-        check_ranges(self, ("z_rate",), 0, prefix="attack.")
+        check_ranges(self, ("z_rate", "warmup_updates"), 0, prefix="attack.")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"attack.lr must be a finite number above 0, got {self.lr}")
+        for name in ("logvar_low", "logvar_high"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"attack.{name} must be a finite number, got {getattr(self, name)}")
         if not self.logvar_low < self.logvar_high:
             raise ValueError(
                 f"attack.logvar_low must be below logvar_high, got {self.logvar_low:g} and {self.logvar_high:g}"
