@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 
@@ -19,6 +20,32 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
     return number
+
+
+def seconds(text: str) -> float:
+    """A time above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return number
+
+
+def program(text: str) -> str:
+    """A program that can be run.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none of that name.
+    """
+    if shutil.which(text) is None:
+        raise argparse.ArgumentTypeError(f"there is no program {text!r}")
+    return text
 
 
 def new_file(text: str) -> Path:

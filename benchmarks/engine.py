@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arguments import new_file
+from arguments import new_file, program, seconds
 from plain_json import write_json
 
 from ibal_lightning.envs.skirmish.catalogue import smac_scenario
@@ -118,7 +118,10 @@ def report_starts() -> list[dict[str, Any]]:
 def measure_peers(python: str, seconds: float) -> dict[str, float | None]:
     """Env steps a second of SMAX and SMAClite on the maps of ``MAPS``, as far as that interpreter has them."""
     script = Path(__file__).with_name("engine_peers.py")
-    run = subprocess.run([python, str(script), str(seconds)], check=True, stdout=subprocess.PIPE, text=True)
+    run = subprocess.run([python, str(script), str(seconds)], stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        print(f"the peers could not be measured: {script.name} ended with {run.returncode}", file=sys.stderr)
+        return dict.fromkeys(MAPS)
     return dict(json.loads(run.stdout.splitlines()[-1]))
 
 
@@ -154,7 +157,7 @@ def compare_peers(python: str, seconds: float) -> list[dict[str, Any]]:
     rows = []
     for name, value in measure_peers(python, seconds).items():
         if value is None:
-            print(f"{name:<42}{'not installed':>14}")
+            print(f"{name:<42}{'not measured':>14}")
         else:
             racer = Racer(MAPS[name], 256, 1)
             racer.run(seconds, time.process_time)
@@ -167,9 +170,9 @@ def compare_peers(python: str, seconds: float) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="timed seconds a case")
+    parser.add_argument("--seconds", type=seconds, default=5.0, help="timed seconds a case")
     parser.add_argument("--json", type=new_file)
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has jaxmarl or smaclite")
+    parser.add_argument("--peer-python", type=program, default=sys.executable, help="has jaxmarl or smaclite")
     args = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     print(machine)

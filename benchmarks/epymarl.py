@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from arguments import count
+from arguments import count, program
 from plain_json import write_json
 
 SHORT, LONG = 2_000, 8_000
@@ -29,7 +29,7 @@ NO_TESTS = 100_000_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this comparison."""
     parser.add_argument("--epymarl", type=Path, help="a checkout of EPyMARL")
-    parser.add_argument("--epymarl-python", default=sys.executable, help="the interpreter that has its requirements")
+    parser.add_argument("--epymarl-python", type=program, default=sys.executable, help="has its requirements")
     parser.add_argument("--epymarl-rnn", action="store_true", help="both with a GRU")
     parser.add_argument("--epymarl-pairs", type=count, default=5, help="how often each side is measured, in turns")
 

@@ -31,7 +31,7 @@ from ibal_lightning.backbones.q_learner import QLearner
 from ibal_lightning.envs.skirmish.catalogue import smac_maps, smacv2_scenarios
 from ibal_lightning.envs.skirmish.placement import SPAWNS
 from ibal_lightning.envs.smac import Smac
-from ibal_lightning.envs.smacv2 import SmacV2
+from ibal_lightning.envs.smacv2 import EPO, SmacV2
 from ibal_lightning.evaluation.statistics import wilson_interval
 from ibal_lightning.types import Timestep
 
@@ -66,7 +66,7 @@ class Tally:
 
 def find_policies(root: Path) -> Iterator[Policy]:
     """Every policy below ``root`` in one of the two layouts; others are named on stderr."""
-    known = {*smac_maps(), *smacv2_scenarios()}
+    known = {*smac_maps(), *smacv2_scenarios(), *(name + EPO for name in smacv2_scenarios())}
     for file in sorted(root.rglob("agent.th")):
         parts = file.parent.relative_to(root).parts
         if len(parts) >= 3 and parts[-1] in known:

@@ -40,7 +40,7 @@ def fitting_learner(spec: EnvSpec, folder: Path) -> tuple[QLearner, bool]:
 def agent_options(spec: EnvSpec, agent: Weights) -> dict[str, Any]:
     """Hidden units, and which blocks stand behind the observation; what cannot be told is left at its default."""
     options: dict[str, Any] = out_dim(agent, "fc1.weight", "hidden_dim")
-    columns = agent["fc1.weight"].shape[-1] if "fc1.weight" in agent else 0
+    columns = agent["fc1.weight"].shape[-1] if options else 0
     for last_action, agent_id in itertools.product((True, False), repeat=2):
         if columns == spec.obs_dim + last_action * spec.n_actions + agent_id * spec.n_agents:
             return options | {"last_action": last_action, "agent_id": agent_id}

@@ -73,11 +73,16 @@ def main() -> None:
     env = Smac(num_envs=args.games, seed=0, map_name="2s3z", engine="skirmish", **chosen_rules(args))
     threat = Threat()
     milder = (Attack(env.spec, threat), RandomAction(env.spec, threat, p=0.1))
+    if not any((folder / "attackers").glob("attacker_*.th")):
+        sys.exit(f"no attackers (attacker_*.th) under {folder / 'attackers'}: they are ROMANCE's released archive")
     archive = ega_games(env, folder / "attackers")
     print("| victim | policies | natural | random action | EGA, whole archive | EGA | published |\n|" + "---|" * 7)
     for group in args.victims:
         columns: list[list[float]] = [[], [], [], []]  # won games of each policy, scaled to --games
-        paths = sorted(p for p in folder.iterdir() if p.name.split("_")[0] == group)
+        paths = sorted(path.parent for path in folder.glob(f"{group}*/agent.th"))
+        if not paths:
+            print(f"no policies of {group} under {folder}", file=sys.stderr)
+            continue
         for seed, path in enumerate(paths):
             agent = victim(env, path)
             hurt = sorted(wins(env, agent, attack, args.games, seed) for attack in archive)

@@ -117,6 +117,42 @@ def test_resume_in_the_middle_of_a_battle(kind: str) -> None:
     assert_same(expected, play(other, now, 25))
 
 
+def test_a_restored_battle_says_what_it_said_when_it_was_saved() -> None:
+    env, other = make("3m"), make("3m", seed=9)
+    play(env, env.reset(), 40)  # the last look: some games are over, with dead on both sides
+    shown = {name: value.clone() for name, value in env._games._now.info.items()}
+    assert shown["dead_allies"].sum() > 0
+    other.reset()
+    other.load_state_dict(env.state_dict())
+    for name, value in other._games._now.info.items():
+        assert torch.equal(value, shown[name]), name
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"seed": 2**64}, "The seed must be a whole number of at most 64 bits"),
+        ({"seed": 3, "mask": torch.ones(2, dtype=torch.bool)}, "The reset mask must have shape"),
+    ],
+)
+def test_a_refused_reset_changes_nothing(request_: dict, message: str) -> None:
+    env, same = make("3m"), make("3m")
+    for each in (env, same):
+        each.reset()
+    with pytest.raises(ValueError, match=message):
+        env.reset(**request_)
+    assert_same(play(env, env.reset(), 20), play(same, same.reset(), 20))
+
+
+def test_a_mask_of_whole_numbers_with_a_seed_is_a_mask() -> None:
+    env, same = make("3m"), make("3m")
+    mask = torch.arange(env.num_envs) % 2
+    for each in (env, same):
+        play(each, each.reset(), 10)
+    shown, expected = env.reset(seed=4, mask=mask), same.reset(seed=4, mask=mask.bool())
+    assert torch.equal(shown.obs, expected.obs)
+
+
 def now_inert(env: Smac | SmacV2) -> torch.Tensor:
     """(B, N) the inert action, no-op for the dead."""
     alive = env._games._now.alive

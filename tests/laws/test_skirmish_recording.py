@@ -88,6 +88,19 @@ def test_a_new_episode_is_a_new_recording_and_games_that_wait_are_not_recorded()
     assert recorder.frames(0).dtype == FRAME
 
 
+def test_a_recorder_that_comes_late_counts_its_own_loops_only() -> None:
+    """In one game loop a unit shoots once, 9 and more damage; before the recorder came it had shot more often."""
+    engine = make_engine("3m", 2)
+    engine.reset()
+    for _ in range(15):
+        attack = np.where(engine.outputs.avail[:, :, 6:].any(-1), 6 + engine.outputs.avail[:, :, 6:].argmax(-1), 4)
+        engine.step(np.where(engine.outputs.avail.take(4, -1) | (attack > 5), attack, engine.outputs.avail.argmax(-1)))
+    assert engine.arena.fighters["dealt"][0].max() > 12
+    recorder = engine.record([0])
+    engine.step(engine.outputs.avail.argmax(-1))
+    assert recorder.frames(0)["damage"].max() <= 12
+
+
 def test_what_cannot_be_recorded_is_refused() -> None:
     engine = make_engine("3m", 2)
     with pytest.raises(ValueError, match="Game 2 cannot be recorded; games are 0 to 1"):

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from ibal_lightning.backbones.pymarl import export
-from ibal_lightning.backbones.q_learner import Qmix
+from ibal_lightning.backbones.q_learner import Qmix, Vdn
 from ibal_lightning.envs.smac import Smac
+from ibal_lightning.envs.smacv2 import SmacV2
 from tests.oracle import ORACLE
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -55,6 +56,43 @@ def test_a_number_of_nothing_is_refused_before_anything_trains(option: str) -> N
     answer = run("learning", option, "0")
     assert answer.returncode == 2
     assert f"{option}: a whole number from 1 on, not '0'" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seconds", "nan"], "--seconds: a number of seconds above 0, not 'nan'"),
+        (["--peer-python", "/nonexistent"], "--peer-python: there is no program '/nonexistent'"),
+    ],
+)
+def test_the_engine_is_not_measured_before_its_words_are_read(words: list[str], message: str) -> None:
+    answer = run("engine", *words)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+
+
+def test_fidelity_plays_extended_partial_observability_and_passes_over_what_is_no_policy(tmp_path: Path) -> None:
+    spec = SmacV2(num_envs=1, scenario="zerg_5_vs_5_epo", engine="skirmish").spec
+    export(Qmix(spec), tmp_path / "lab/zerg_5_vs_5_epo/mine")
+    broken = tmp_path / "lab/qmix/3m"
+    broken.mkdir(parents=True)
+    torch.save({"fc1.weight": torch.tensor(1.0)}, broken / "agent.th")
+    answer = run("fidelity", "--policies", str(tmp_path), "--games", "2", "--json", str(tmp_path / "rows.json"))
+    assert answer.returncode == 0, answer.stderr
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["map"] for row in written["rows"]] == ["zerg_5_vs_5_epo"]
+    assert [row["folder"] for row in written["skipped"]] == [str(broken)]
+
+
+@pytest.mark.parametrize("left", ["policies", "attackers"])
+def test_romance_names_what_is_missing(tmp_path: Path, left: str) -> None:
+    folder = tmp_path / "romance/2s3z"
+    if left == "attackers":
+        export(Vdn(Smac(num_envs=1, map_name="2s3z", engine="skirmish").spec), folder / "vanilla")
+    answer = run("romance", "--policies", str(tmp_path), "--games", "2")
+    assert answer.returncode == 1
+    assert f"no {left}" in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 @pytest.mark.skipif(not (ORACLE / "wall").is_dir(), reason="needs policies of the real game, see docs/fidelity.md")

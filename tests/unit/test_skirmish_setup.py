@@ -26,19 +26,20 @@ from ibal_lightning.envs.skirmish.rules import make_rules
 from ibal_lightning.envs.skirmish.state import KINDS
 from ibal_lightning.envs.skirmish.stats import load_stats
 from ibal_lightning.envs.skirmish.switches import make_switches
+from ibal_lightning.envs.skirmish.terrain import make_terrain
 
 
 def make_engine(name: str, num_envs: int = 8, **options) -> Engine:
+    options = {"seed": 1} | options
     if name in smac_maps():
         return Engine(
             scenario := smac_scenario(name),
             make_rules(scenario, smac_options({})),
             num_envs=num_envs,
-            seed=1,
             **options,
         )
     scenario = smacv2_scenario(name)
-    return Engine(scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, seed=1, **options)
+    return Engine(scenario, make_rules(scenario, smacv2_options({})), num_envs=num_envs, **options)
 
 
 def test_all_maps_and_scenarios_are_there() -> None:
@@ -76,11 +77,49 @@ def test_an_unknown_scenario_names_the_nearest() -> None:
         ({"spawn": {"ally": [["marine", 3, [99, 16]]], "enemy": []}}, "the place of the marines must be"),
         ({"spawn": {"ally": [["marine", 3, [float("nan"), 16]]], "enemy": []}}, "the place of the marines must be"),
         ({"spawn": {"ally": [["marine", -3, [9, 16]]], "enemy": []}}, "the number of marines must be a whole number"),
+        ({"spawn": {"ally": [["marine", 3]], "enemy": []}}, r"a spawn group is \[unit, number, \[x, y\]\], not"),
+        ({"spawn": {"ally": [[3, 3, [9, 16]]], "enemy": []}}, "unknown unit 3: "),
+        ({"pathing_rows_y0_first": ["#" * 32] * 32}, "has no open cell"),
+        ({"limit": 10**30}, "limit must be at most 1,000,000"),
+        ({"a_race": ["P"]}, "a_race must be one of T, P, Z"),
+        ({"enemy_order": {"kind": "attack_move", "between": [[1, 1], [2, 2], [3, 3]]}}, "is between two points"),
+        ({"enemy_order": {"kind": "attack_move", "point": 5}}, "the enemies' point must be"),
     ],
 )
 def test_malformed_map_data_is_named(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"'3m'.*{message}"):
         parse_map("3m", load_facts("maps")["maps"]["3m"] | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unit_type_bits": 1}, "unit_type_bits must be 3 with map_type 'MMM', not 1"),
+        ({"map_type": "bane"}, "unit_type_bits must be 2 with map_type 'bane', not 3"),
+        ({"map_type": "junk"}, "unit_type_bits must be 0 with map_type 'junk', not 3; map types with bits: .*MMM"),
+        ({"map_type": "zerg_gen"}, "map_type 'zerg_gen' shows no ally m"),
+    ],
+)
+def test_kinds_that_a_one_hot_has_no_place_for_are_refused(change: dict, message: str) -> None:
+    """They would be written past their row."""
+    with pytest.raises(ValueError, match=f"'MMM'.*{message}"):
+        make_rules(parse_map("MMM", load_facts("maps")["maps"]["MMM"] | change), smac_options({}))
+
+
+@pytest.mark.parametrize(("name", "least"), [("3m", -165), ("terran_5_vs_5", -50 - 5 * 45)])
+def test_a_reward_that_would_be_divided_by_nothing_is_refused(name: str, least: float) -> None:
+    """3m: three deaths of 10 and 3 x 45 health; terran_5_vs_5: five marines are the weakest team."""
+    options = (smac_options if name in smac_maps() else smacv2_options)({"reward_win": least})
+    scenario = smac_scenario(name) if name in smac_maps() else smacv2_scenario(name)
+    with pytest.raises(ValueError, match="reward_scale divides by what can be earned, 0 here"):
+        Engine(scenario, make_rules(scenario, options), num_envs=1, seed=0)
+    unscaled = dataclasses.replace(options, reward_scale=False)
+    Engine(scenario, make_rules(scenario, unscaled), num_envs=1, seed=0)
+
+
+def test_scenarios_on_one_ground_share_its_terrain() -> None:
+    first, second = (apply_capabilities(smacv2_scenario("zerg_5_vs_5"), {"n_units": n})[0] for n in (5, 6))
+    assert make_terrain(first) is make_terrain(second)
 
 
 def test_units_without_a_place_are_counted() -> None:
@@ -107,8 +146,15 @@ def test_units_without_a_place_are_counted() -> None:
         ({"switches": {"initial_loops": 10**6}}, "initial_loops must be a whole number from 0 to 160"),
         ({"switches": {"initial_loops": 2.5}}, "initial_loops must be a whole number"),
         ({"switches": {"scan_bonus": float("nan")}}, "scan_bonus must be a number from 0.0 to 32"),
-        ({"num_envs": 0}, "num_envs must be at least 1"),
-        ({"threads": 0}, "threads must be at least 1"),
+        ({"num_envs": 0}, "num_envs must be a whole number of at least 1"),
+        ({"threads": 0}, "threads must be a whole number of at least 1"),
+        ({"threads": "2"}, "threads must be a whole number of at least 1, not '2'"),
+        ({"threads": True}, "threads must be a whole number of at least 1, not True"),
+        ({"seed": 1.5}, "The seed must be a whole number of at most 64 bits, not 1.5"),
+        ({"seed": 2**64}, "The seed must be a whole number of at most 64 bits"),
+        ({"stats": 5}, "Unknown unit stats 5"),
+        ({"spawn": None}, "Unknown spawn None"),
+        ({"switches": 5}, "switches must name battle switches"),
     ],
 )
 def test_bad_options_of_the_engine(options: dict, message: str) -> None:

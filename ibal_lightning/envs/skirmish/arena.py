@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, make_world
+from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, World, make_world
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs, allocate_memory, allocate_outputs
 from ibal_lightning.envs.skirmish.placement import check_room, fitted_spawn, lattice_offsets, starting_fighters
@@ -58,24 +58,39 @@ def make_arena(
         ValueError: unknown stats, spawn or switch, or more units than find room.
     """
     walked = {"initial_loops": fitted_spawn(scenario)["initial_loops"]} if spawn == "fitted" else {}
-    chosen = make_switches(scenario, walked | dict(switches))
+    chosen = make_switches(scenario, {**walked, **switches} if isinstance(switches, Mapping) else switches)
     world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
     if world[0]["drawn"]:
         check_room(world[0])
+    start, memory = starting_fighters(world[0], scenario, spawn), allocate_memory(rules, num_envs)
+    if rules.reward_scale:
+        check_reward_scale(world[0], start, memory)
     return Arena(
         world=world,
         fighters=np.zeros((num_envs, scenario.n_units), FIGHTER),
-        start=starting_fighters(world[0], scenario, spawn),
+        start=start,
         offsets=lattice_offsets(),
         units=allocate_units(num_envs, scenario.n_units),
         rules=rules,
-        memory=allocate_memory(rules, num_envs),
+        memory=memory,
         commands=allocate_commands(num_envs, scenario.n_agents),
         outputs=allocate_outputs(rules, num_envs),
         job=np.zeros(1, JOB),
         actions=np.zeros((num_envs, scenario.n_agents), np.int64),
         chosen=np.zeros(num_envs, np.bool_),
     )
+
+
+def check_reward_scale(world: World, start: Fighters, memory: Memory) -> None:
+    """Raise ValueError where ``reward_scale`` would divide by 0 or less: the worth of a win and the weakest enemies."""
+    full, n = world["kinds"]["health"] + world["kinds"]["shield"], int(world["n_agents"])
+    kinds = start["kind"][n:]
+    health = len(kinds) * full[world["team_kind"]].min() if world["drawn"] else full[kinds].sum()
+    if memory.max_reward[0] + health <= 0:
+        raise ValueError(
+            f"reward_scale divides by what can be earned, {memory.max_reward[0] + health:g} here: raise reward_win or "
+            "reward_death_value, or set reward_scale=False"
+        )
 
 
 def changing_arrays(arena: Arena) -> dict[str, NDArray[Any]]:

@@ -90,11 +90,11 @@ def load_facts(name: Literal["maps", "units", "lotv", "fitted_spawns"]) -> dict[
     return json.loads(text)
 
 
-def nearest_names(name: str, allowed: Iterable[str]) -> str:
+def nearest_names(name: object, allowed: Iterable[str]) -> str:
     """The end of an error message about a mistyped name: the nearest one if any, then all."""
     allowed = list(allowed)
     folded = {other.casefold(): other for other in allowed}
-    near = [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    near = [folded[other] for other in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
     hint = f"did you mean {', '.join(near)}? " if near else ""
     return f"{hint}Allowed: {', '.join(allowed)}."
 
@@ -136,7 +136,7 @@ def parse_map(name: str, facts: dict[str, Any]) -> Scenario:
         ally_race=check_race(name, "a_race", facts["a_race"]),
         enemy_race=check_race(name, "b_race", facts["b_race"]),
         unit_type_bits=check_whole(name, "unit_type_bits", facts["unit_type_bits"], 0),
-        map_type=facts["map_type"],
+        map_type=str(facts["map_type"]),
         pathing=parse_pathing(name, facts["pathing_rows_y0_first"]),
         ally_groups=parse_groups(name, facts["spawn"]["ally"]),
         enemy_groups=parse_groups(name, facts["spawn"]["enemy"]),
@@ -153,11 +153,16 @@ def parse_pathing(name: str, rows: list[str]) -> NDArray[np.bool_]:
     """(32, 32) [y, x] from strings of '.' (open) and '#' (blocked), southern row first."""
     if len(rows) != MAP_CELLS or any(len(row) != MAP_CELLS or set(row) - {".", "#"} for row in rows):
         raise ValueError(f"Map {name!r}: the pathing grid must be {MAP_CELLS} rows of {MAP_CELLS} '.' or '#'")
+    if not any("." in row for row in rows):
+        raise ValueError(f"Map {name!r}: the pathing grid has no open cell ('.')")
     return np.array([[cell == "." for cell in row] for row in rows])
 
 
 def parse_groups(name: str, groups: list[Any]) -> tuple[Group, ...]:
     """Spawn groups in creation order from [kind, count, [x, y]] lists."""
+    odd = [group for group in groups if not isinstance(group, list | tuple) or len(group) != 3]
+    if odd:
+        raise ValueError(f"Map {name!r}: a spawn group is [unit, number, [x, y]], not {odd[0]!r}")
     unknown = [kind for kind, _, _ in groups if kind not in KINDS]
     if unknown:
         raise ValueError(f"Map {name!r}: unknown unit {unknown[0]!r}: {nearest_names(unknown[0], KINDS)}")
@@ -179,7 +184,10 @@ def parse_order(name: str, facts: dict[str, Any]) -> EnemyOrder:
         )
     if facts["kind"] != "attack_move":
         return EnemyOrder(facts["kind"])
-    first, last = facts.get("between", [facts["point"], facts["point"]])
+    ends = facts.get("between", [facts.get("point")] * 2)
+    if not isinstance(ends, list | tuple) or len(ends) != 2:
+        raise ValueError(f"Map {name!r}: the enemies' way is between two points, not {ends!r}")
+    first, last = ends
     start, end = (check_point(name, "the enemies' point", point, MAP_CELLS) for point in (first, last))
     return EnemyOrder("attack_move", start, end)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 RACES = ("T", "P", "Z")
+MOST = 1_000_000  # steps of an episode, units of a group
 
 
 def is_number(value: Any) -> bool:
@@ -17,14 +18,27 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def check_seed(seed: Any) -> int:
+    """``seed`` if the compiled functions can hold it.
+
+    Raises:
+        ValueError: it is no whole number of 64 bits.
+    """
+    if not is_whole(seed) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"The seed must be a whole number of at most 64 bits, not {seed!r}")
+    return int(seed)
+
+
 def check_whole(name: str, what: str, value: Any, least: int) -> int:
-    """``value`` if it is a whole number of at least ``least``.
+    """``value`` if it is a whole number of at least ``least``, and no more than anybody needs.
 
     Raises:
         ValueError: it is not; names the map and the entry.
     """
     if not is_whole(value) or value < least:
         raise ValueError(f"Map {name!r}: {what} must be a whole number of at least {least}, not {value!r}")
+    if value > MOST:
+        raise ValueError(f"Map {name!r}: {what} must be at most {MOST:,}, not {value!r}")
     return int(value)
 
 
@@ -34,7 +48,7 @@ def check_race(name: str, what: str, value: Any) -> str:
     Raises:
         ValueError: it is not.
     """
-    if value not in RACES:
+    if value not in list(RACES):
         raise ValueError(f"Map {name!r}: {what} must be one of {', '.join(RACES)}, not {value!r}")
     return str(value)
 
@@ -45,6 +59,7 @@ def check_point(name: str, what: str, point: Any, cells: int) -> tuple[float, fl
     Raises:
         ValueError: they do not, or are no numbers.
     """
-    if len(point) != 2 or not all(is_number(v) and 0 <= v <= cells for v in point):
+    pair = isinstance(point, list | tuple) and len(point) == 2
+    if not pair or not all(is_number(v) and 0 <= v <= cells for v in point):
         raise ValueError(f"Map {name!r}: {what} must be [x, y] within 0 and {cells}, not {point!r}")
     return float(point[0]), float(point[1])

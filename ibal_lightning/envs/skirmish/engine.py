@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena, settings
 from ibal_lightning.envs.skirmish.catalogue import Scenario
+from ibal_lightning.envs.skirmish.checks import check_seed, is_whole
 from ibal_lightning.envs.skirmish.commands import find_illegal
 from ibal_lightning.envs.skirmish.memory import Outputs
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
@@ -56,7 +57,7 @@ class Engine:
         check_sizes(scenario, num_envs, threads)
         self.scenario, self.num_envs = scenario, num_envs
         self.ally_health = 1.0
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches or {})
         named = {"engine": VERSION, "scenario": scenario.name, "stats": stats, "spawn": spawn}
         self._settings = named | settings(self._arena)
@@ -79,14 +80,23 @@ class Engine:
         Raises:
             ValueError: the mask has another shape, or ``ally_health`` is not in (0, 1].
         """
-        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"The reset mask must have shape ({self.num_envs},), not {mask.shape}")
+        mask = self.chosen(mask)
         if not 0 < self.ally_health <= 1:
             raise ValueError(f"ally_health must be in (0, 1], not {self.ally_health}")
         self._arena.chosen[:] = mask
         self._play(True, int(self._arena.world[0]["switches"]["initial_loops"]))
         return self.outputs
+
+    def chosen(self, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """(B,) bool the games that a reset with this mask starts anew.
+
+        Raises:
+            ValueError: the mask has another shape.
+        """
+        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"The reset mask must have shape ({self.num_envs},), not {mask.shape}")
+        return mask
 
     def step(self, actions: NDArray[np.int64]) -> Outputs:
         """One env step with the joint actions (B, n). If one is illegal, no game moves.
@@ -139,6 +149,8 @@ class Engine:
             if name not in saved or tuple(saved[name].shape) != array.shape:
                 found = tuple(saved[name].shape) if name in saved else "nothing"
                 raise ValueError(f"This engine's {name} has shape {array.shape}, the saved state holds {found}")
+        if missing := {"seed", "ally_health"} - set(state):
+            raise ValueError(f"The saved state holds no {min(missing)}")
         for name, array in mine.items():
             array[...] = saved[name]
         self.seed, self.ally_health = state["seed"], state["ally_health"]
@@ -181,10 +193,9 @@ def describe_illegal(actions: NDArray[np.int64], outputs: Outputs, game: int, ag
 
 def check_sizes(scenario: Scenario, num_envs: int, threads: int) -> None:
     """Raise ValueError for sizes that no engine can have."""
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, not {num_envs}")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
+    for name, value in (("num_envs", num_envs), ("threads", threads)):
+        if not is_whole(value) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
     for side, count in (("allies", scenario.n_agents), ("enemies", scenario.n_enemies)):
         if not 1 <= count <= MAX_SIDE:
             raise ValueError(f"A battle needs 1 to {MAX_SIDE} {side}, not {count}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ibal_lightning.envs.skirmish.checks import check_seed
 from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.memory import allocate_memory
 from ibal_lightning.envs.skirmish.rules import Rules
@@ -34,10 +34,14 @@ class SkirmishGames:
         self._now = Timestep(**shared, info=info | {"battle_won": info["won"]})
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new."""
-        chosen = np.ones(self.num_envs, bool) if mask is None else mask.cpu().numpy()
+        """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new.
+
+        Raises:
+            ValueError: the mask has another shape, or the seed is none; then nothing has changed.
+        """
+        chosen = self.engine.chosen(None if mask is None else mask.cpu().numpy())
         if seed is not None:
-            self.engine.seed = seed
+            self.engine.seed = check_seed(seed)
             fresh = allocate_memory(self.rules, self.num_envs)
             for name, new in fresh._asdict().items():
                 getattr(self.engine.arena.memory, name)[chosen] = new[chosen]
@@ -73,6 +77,7 @@ class SkirmishGames:
         """Restore what ``state_dict`` gave."""
         arrays = {name: tensor.numpy() for name, tensor in state["arrays"].items()}
         self.engine.load_state_dict({**state, "arrays": arrays})
+        self._timestep()
 
     def close(self) -> None:
         """Nothing to free."""

@@ -55,6 +55,7 @@ class Recorder:
             raise ValueError(f"Game {wrong[0]} cannot be recorded; games are 0 to {len(fighters) - 1}")
         self._fighters = fighters
         self._frames: dict[int, list[NDArray[np.void]]] = {game: [] for game in games}
+        fighters["dealt"][list(games)] = 0.0  # of loops that nobody recorded
 
     def frames(self, game: int) -> NDArray[np.void]:
         """(L, U) FRAME: the episode's start, then one row a game loop; units are allies by agent id, then enemies.

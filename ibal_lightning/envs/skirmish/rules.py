@@ -154,7 +154,11 @@ def make_rules(
         options: the genuine constructor's flags.
         capabilities: SMACv2's attack probabilities, enemy masks and what teammates show.
         height: (Y, X) terrain height in [0, 1]; flat ground by default.
+
+    Raises:
+        ValueError: the one-hot of a unit's kind would have another width, or no place for a kind.
     """
+    _check_kinds(scenario)
     sizes = _sizes(scenario, options)
     flags = {name: getattr(options, name) for name in RULES.names or () if hasattr(options, name)}
     extent = dict.fromkeys(("map_x", "map_y", "max_distance_x", "max_distance_y"), MAP_CELLS)
@@ -169,6 +173,20 @@ def make_rules(
     for name in RULES.names or ():
         rules[name][0] = fields[name]
     return rules[0]
+
+
+def _check_kinds(scenario: Scenario) -> None:
+    name, kind, shown = scenario.name, scenario.map_type, TYPE_BITS.get(scenario.map_type, ((), ()))
+    if scenario.unit_type_bits != len(shown[0]):
+        raise ValueError(
+            f"Map {name!r}: unit_type_bits must be {len(shown[0])} with map_type {kind!r}, not "
+            f"{scenario.unit_type_bits}; map types with bits: {', '.join(TYPE_BITS)}"
+        )
+    sides = (("ally", scenario.ally_groups), ("enemy", scenario.enemy_groups))
+    for (side, groups), known in zip(sides, shown, strict=True):
+        strange = [KINDS[group.kind] for group in groups if known and KINDS[group.kind] not in known]
+        if strange:
+            raise ValueError(f"Map {name!r}: map_type {kind!r} shows no {side} {strange[0]}, but {', '.join(known)}")
 
 
 def _sizes(scenario: Scenario, options: Options) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def make_switches(scenario: Scenario, options: Mapping[str, Any]) -> Switches:
     Raises:
         ValueError: an unknown name or a value of the wrong kind.
     """
+    if not isinstance(options, Mapping):
+        raise ValueError(f"switches must name battle switches and their values ({{jitter: false}}), not {options!r}")
     chosen: dict[str, Any] = {}
     if scenario.order.kind == "chase":
         chosen = {"enemy_medivac": HEAL_AUTOMATICALLY, "initial_loops": 1}

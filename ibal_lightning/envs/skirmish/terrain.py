@@ -28,11 +28,16 @@ TERRAIN = np.dtype(
 )
 
 
-@cache
 def make_terrain(scenario: Scenario) -> NDArray[np.void]:
     """The TERRAIN record (1,) of a scenario, with its table of shortest paths where cliffs make one necessary."""
+    return terrain_of(np.packbits(scenario.pathing).tobytes())
+
+
+@cache
+def terrain_of(ground: bytes) -> NDArray[np.void]:
+    """The same of a packed (Y, X) grid of walkable cells: scenarios on one ground share it."""
     terrain = np.zeros(1, TERRAIN)
-    grid = np.ascontiguousarray(scenario.pathing)
+    grid = np.unpackbits(np.frombuffer(ground, np.uint8)).astype(bool).reshape(MAP_CELLS, MAP_CELLS)
     terrain["direct"], terrain["open"], terrain["anchor"] = is_rectangle(grid), grid, nearest_open_cells(grid)
     if not terrain["direct"][0]:
         waypoint = np.full((CELLS, CELLS), -1, np.int16)
