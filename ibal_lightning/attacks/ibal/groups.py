@@ -119,7 +119,8 @@ def draw_surfaces(attacked: Tensor, coupling: str, generator: torch.Generator) -
     """Which surfaces an episode suffers: (B,) masks and (B,) overrides.
 
     "joint" attacks both in every attacked episode, as the description has it. "independent" draws both, masks only or
-    overrides only, a third each, so that masked dims are no signal that overrides will come (IBAL_STUDY 4b).
+    overrides only, a third each: masked dims are no signal then that overrides will come (IBAL_STUDY 4b), but a third
+    of the attacked episodes teaches nothing about masks.
     """
     if coupling == "joint":
         return attacked, attacked

@@ -64,7 +64,7 @@ class IbalOptions:
     window: int = 100
     trigger: str = "step"
     hold: int = 8
-    coupling: str = "independent"
+    coupling: str = "joint"
     observation: bool = True
     action: bool = True
     symmetric: bool = True
