@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 
-def count(text: str) -> int:
-    """A whole number from 1 on.
+def above_zero(kind: type[int] | type[float], what: str) -> Callable[[str], float]:
+    """A parser of finite numbers above 0 of a kind, which refuses anything else as not being ``what``."""
 
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
-    return number
+    def parse(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{what}, not {text!r}")
+        return number
+
+    return parse
 
 
-def seconds(text: str) -> float:
-    """A time above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
-    return number
+count = above_zero(int, "a whole number from 1 on")
+duration = above_zero(float, "a number of seconds above 0")
 
 
 def program(text: str) -> str:
@@ -48,7 +39,7 @@ def program(text: str) -> str:
     return text
 
 
-def new_file(text: str) -> Path:
+def output_file(text: str) -> Path:
     """A path in a folder that exists: known before the work, not after it.
 
     Raises:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arguments import new_file, program, seconds
+from arguments import duration, output_file, program
 from plain_json import write_json
 
 from ibal_lightning.envs.skirmish.catalogue import smac_scenario
@@ -170,8 +170,8 @@ def compare_peers(python: str, seconds: float) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=seconds, default=5.0, help="timed seconds a case")
-    parser.add_argument("--json", type=new_file)
+    parser.add_argument("--seconds", type=duration, default=5.0, help="timed seconds a case")
+    parser.add_argument("--json", type=output_file)
     parser.add_argument("--peer-python", type=program, default=sys.executable, help="has jaxmarl or smaclite")
     args = parser.parse_args()
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import count, new_file
+from arguments import count, output_file
 from battle_rules import add_rules, chosen_rules
 from fitting import fitting_learner
 from plain_json import write_json
@@ -184,7 +184,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--spawn", choices=SPAWNS, default=SPAWNS[0])
     add_rules(parser)
-    parser.add_argument("--json", type=new_file)
+    parser.add_argument("--json", type=output_file)
     return parser.parse_args()
 
 

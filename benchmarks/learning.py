@@ -28,7 +28,7 @@ from typing import Any
 
 import epymarl
 import polars as pl
-from arguments import count, new_file
+from arguments import count, output_file
 from plain_json import write_json
 
 SPLIT = ("env", "policy", "attack", "learn", "attack_learn", "test", "other")
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--test-interval", type=count, default=10_000)
     parser.add_argument("--to-end", action="store_true", help="go on behind the threshold")
     parser.add_argument("--jobs", type=count, default=1)
-    parser.add_argument("--json", type=new_file)
+    parser.add_argument("--json", type=output_file)
     epymarl.add_arguments(parser)
     parser.add_argument("overrides", nargs="*", help="option=value")
     args = parser.parse_intermixed_args()

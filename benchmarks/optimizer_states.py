@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arguments import new_file
+from arguments import output_file
 from fidelity import make_env, play
 from fitting import fitting_learner
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def main() -> None:
     """Read all optimizer states and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policies", type=Path, required=True)
-    parser.add_argument("--json", type=new_file)
+    parser.add_argument("--json", type=output_file)
     args = parser.parse_args()
     rows = []
     for folder in find_states(args.policies):

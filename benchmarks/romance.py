@@ -73,13 +73,14 @@ def main() -> None:
     env = Smac(num_envs=args.games, seed=0, map_name="2s3z", engine="skirmish", **chosen_rules(args))
     threat = Threat()
     milder = (Attack(env.spec, threat), RandomAction(env.spec, threat, p=0.1))
-    if not any((folder / "attackers").glob("attacker_*.th")):
-        sys.exit(f"no attackers (attacker_*.th) under {folder / 'attackers'}: they are ROMANCE's released archive")
-    archive = ega_games(env, folder / "attackers")
+    try:
+        archive = ega_games(env, folder / "attackers")
+    except FileNotFoundError as error:
+        sys.exit(f"no attackers of ROMANCE's released archive: {error}")
     print("| victim | policies | natural | random action | EGA, whole archive | EGA | published |\n|" + "---|" * 7)
     for group in args.victims:
         columns: list[list[float]] = [[], [], [], []]  # won games of each policy, scaled to --games
-        paths = sorted(path.parent for path in folder.glob(f"{group}*/agent.th"))
+        paths = sorted(p.parent for p in folder.glob("*/agent.th") if p.parent.name.split("_")[0] == group)
         if not paths:
             print(f"no policies of {group} under {folder}", file=sys.stderr)
             continue

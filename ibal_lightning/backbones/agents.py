@@ -61,12 +61,11 @@ class AgentNet(nn.Module):
 
     def _orthogonal(self, output_gain: float) -> None:
         relu = nn.init.calculate_gain("relu")
-        gains = {"fc2.weight": output_gain}
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                # A GRU's weights have other names and gain 1.
-                nn.init.orthogonal_(parameter, gains.get(name, relu if name.endswith(".weight") else 1.0))
-            elif name.endswith("bias") or not name.startswith(("norms", "more")):
+                inner = relu if name.endswith(".weight") else 1.0  # a GRU's weights have other names
+                nn.init.orthogonal_(parameter, output_gain if name == "fc2.weight" else inner)
+            elif "bias" in name:
                 nn.init.zeros_(parameter)
 
     def _norm(self, index: int, x: Tensor) -> Tensor:

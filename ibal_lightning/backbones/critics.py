@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,18 +12,12 @@ from ibal_lightning.functional.weights import move_towards
 from ibal_lightning.types import EnvSpec
 
 
-def shape(options: PpoOptions) -> dict[str, Any]:
-    """What a critic's network has in common with the actor's."""
-    chosen = {"hidden_dim": options.hidden_dim, "fc_layers": options.fc_layers, "use_rnn": options.use_rnn}
-    return {**chosen, "normalize": True}
-
-
 class CentralCritic(nn.Module):
     """V(s), over the clean states so far. All agents share it, so it runs once per game (M = 1)."""
 
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
-        self.net = AgentNet(spec.state_dim, 1, **shape(options))
+        self.net = AgentNet(spec.state_dim, 1, **options.network)
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None
@@ -41,7 +34,7 @@ class LocalCritic(nn.Module):
     def __init__(self, spec: EnvSpec, options: PpoOptions) -> None:
         super().__init__()
         blocks = input_blocks(spec, last_action=options.last_action, agent_id=options.agent_id)
-        self.net = AgentNet(spec.obs_dim, 1, blocks=blocks, **shape(options))
+        self.net = AgentNet(spec.obs_dim, 1, blocks=blocks, **options.network)
 
     def forward(
         self, obs_seen: Tensor, state: Tensor, last_actions: Tensor, hidden: Tensor | None

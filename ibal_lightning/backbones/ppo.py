@@ -58,14 +58,7 @@ class Ppo(Backbone):
         self.reward_norm = RewardNorm() if chosen.standardise_rewards else None
         blocks = input_blocks(spec, last_action=chosen.last_action, agent_id=chosen.agent_id)
         self.actor = AgentNet(
-            spec.obs_dim,
-            spec.n_actions,
-            blocks=blocks,
-            hidden_dim=chosen.hidden_dim,
-            fc_layers=chosen.fc_layers,
-            use_rnn=chosen.use_rnn,
-            normalize=True,
-            output_gain=chosen.output_gain,
+            spec.obs_dim, spec.n_actions, blocks=blocks, output_gain=chosen.output_gain, **chosen.network
         )
         self.critic = self.critic_class(spec, chosen)
         self.target_critic = TargetCritic(self.critic, chosen.target_tau) if chosen.target_tau < 1 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ibal_lightning.backbones.context import MIXER_CONTEXTS
 from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
@@ -82,6 +83,12 @@ class PpoOptions:
     critic_lr: float = 5e-4
     optim_eps: float = 1e-5
     max_grad_norm: float = 10.0
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What the networks of actor and critic have in common."""
+        chosen = {"hidden_dim": self.hidden_dim, "fc_layers": self.fc_layers, "use_rnn": self.use_rnn}
+        return {**chosen, "normalize": True}
 
     def __post_init__(self) -> None:
         ranges = partial(check_ranges, self, prefix="backbone.")

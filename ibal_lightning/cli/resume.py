@@ -41,7 +41,7 @@ def open_run(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
 
 
 def restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, module: RobustLearner) -> Path | None:
-    """The checkpoint to resume from, or None; all that it holds but the optimizers is loaded already.
+    """The checkpoint to resume from, or None; its weights, counters, games and replay are loaded already.
 
     Raises:
         ValueError: it is of another environment or number of games, or its replay is missing or of another size.

@@ -81,16 +81,16 @@ class InducedDecPOMDP(L.LightningDataModule):
         self.credit = {"learner": 0.0, "attack": 0.0}
 
     def _allocate(self, env: Env, replay_episodes: int) -> Replay | None:
-        if self.backbone.on_policy and not self.attack_learns:
-            return None
         on_policy = self.backbone.on_policy
+        if on_policy and not self.attack_learns:
+            return None
         option = "attack_window" if on_policy else "replay_episodes"
         capacity = self.attack_window if on_policy else replay_episodes
         needs = [
             ("batch_episodes", self.batch_episodes, option, capacity),
             ("num_envs", env.num_envs, option, capacity),
         ]
-        if self.attack_learns:
+        if self.attack_learns and not on_policy:
             needs.append(("batch_episodes", self.batch_episodes, "attack_window", self.attack_window))
         for name, episodes, store, room in needs:
             if episodes > room:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -81,14 +81,17 @@ class RobustLearner(L.LightningModule):
         for batch in experience.attack_batches:
             self._learn_attack(batch.map(lambda x: x.to(self.device)), optimizers[1])
         self.seconds["learn"] += learnt - start
-        self._check_weights(experience.fresh)
         self.seconds["attack_learn"] += time.perf_counter() - learnt
+        for who, module in (("backbone", self.backbone), ("attack", self.attack)):
+            if not has_finite_weights(module):  # before a checkpoint of them replaces a good one
+                raise NonFiniteLoss(f"a weight of the {who}", self.updates, experience.fresh)
 
     def _learn(self, batch: EpisodeBatch, optimizer: torch.optim.Optimizer) -> None:
+        networks = [group["params"] for group in optimizer.param_groups]  # actor and critic are clipped each for itself
         for part in self.backbone.minibatches(batch, self.minibatch_stream):
             out = self.backbone.loss(part)
             loss = out.loss if self.regularizer is None else out.loss + self.regularizer.loss(self.backbone, part)
-            norm = self._step("backbone", loss, optimizer, self.backbone.max_grad_norm, part)
+            norm = self._step("backbone", loss, optimizer, networks, self.backbone.max_grad_norm, part)
             self.updates += 1
             self.backbone.after_update(self.updates)
             self._record({"loss": loss.detach(), "grad_norm": norm, **out.logs})
@@ -97,29 +100,27 @@ class RobustLearner(L.LightningModule):
         out = self.attack.loss(batch)
         if out is None:
             return
-        self._step("attack", out.loss, optimizer, 10.0, batch)
+        self._step("attack", out.loss, optimizer, [list(self.attack.parameters())], 10.0, batch)
         self.attack_updates += 1
         self._record({f"attack/{name}": value for name, value in out.logs.items()})
 
     def _step(
-        self, who: str, loss: Tensor, optimizer: torch.optim.Optimizer, max_norm: float, batch: EpisodeBatch
+        self,
+        who: str,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+        networks: Sequence[Sequence[Tensor]],
+        max_norm: float,
+        batch: EpisodeBatch,
     ) -> Tensor:
-        """One step of the optimizer; returns the gradient's norm before each of its groups was clipped for itself."""
+        """One step of the optimizer; returns the gradient's norm before that of each network was clipped."""
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        groups = [group["params"] for group in optimizer.param_groups]
-        norm = torch.stack([torch.nn.utils.clip_grad_norm_(group, max_norm) for group in groups]).norm()
+        norm = torch.stack([torch.nn.utils.clip_grad_norm_(network, max_norm) for network in networks]).norm()
         if not torch.isfinite(loss.detach() + norm):
             raise NonFiniteLoss(f"the {who} loss or its gradient", self.updates, batch)
         optimizer.step()
         return norm
-
-    def _check_weights(self, batch: EpisodeBatch) -> None:
-        """Refuse weights that nobody could go on with, before a checkpoint of them replaces a good one."""
-        for who, module in (("backbone", self.backbone), ("attack", self.attack)):
-            finite = [parameter.detach().isfinite().all() for parameter in module.parameters()]
-            if finite and not torch.stack(finite).all():
-                raise NonFiniteLoss(f"a weight of the {who}", self.updates, batch)
 
     def _record(self, logs: Mapping[str, Tensor]) -> None:
         for name, value in logs.items():
@@ -144,6 +145,12 @@ class RobustLearner(L.LightningModule):
         saved = checkpoint["ibal"]
         self.updates, self.attack_updates = saved["updates"], saved["attack_updates"]
         self.minibatch_stream.set_state(saved["minibatch_stream"])
+
+
+def has_finite_weights(module: torch.nn.Module) -> bool:
+    """Whether one could go on with the weights of a module."""
+    finite = [parameter.detach().isfinite().all() for parameter in module.parameters()]
+    return not finite or bool(torch.stack(finite).all())
 
 
 def optional_parameters(backbone: Backbone) -> int:

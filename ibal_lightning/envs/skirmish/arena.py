@@ -58,7 +58,7 @@ def make_arena(
         ValueError: unknown stats, spawn or switch, or more units than find room.
     """
     walked = {"initial_loops": fitted_spawn(scenario)["initial_loops"]} if spawn == "fitted" else {}
-    chosen = make_switches(scenario, {**walked, **switches} if isinstance(switches, Mapping) else switches)
+    chosen = make_switches(scenario, switches, defaults=walked)
     world = np.array([make_world(scenario, load_stats(stats), make_terrain(scenario), chosen)])
     if world[0]["drawn"]:
         check_room(world[0])

@@ -48,7 +48,7 @@ def check_race(name: str, what: str, value: Any) -> str:
     Raises:
         ValueError: it is not.
     """
-    if value not in list(RACES):
+    if value not in RACES:
         raise ValueError(f"Map {name!r}: {what} must be one of {', '.join(RACES)}, not {value!r}")
     return str(value)
 

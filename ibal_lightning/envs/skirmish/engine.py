@@ -80,23 +80,12 @@ class Engine:
         Raises:
             ValueError: the mask has another shape, or ``ally_health`` is not in (0, 1].
         """
-        mask = self.chosen(mask)
+        mask = chosen_games(mask, self.num_envs)
         if not 0 < self.ally_health <= 1:
             raise ValueError(f"ally_health must be in (0, 1], not {self.ally_health}")
         self._arena.chosen[:] = mask
         self._play(True, int(self._arena.world[0]["switches"]["initial_loops"]))
         return self.outputs
-
-    def chosen(self, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        """(B,) bool the games that a reset with this mask starts anew.
-
-        Raises:
-            ValueError: the mask has another shape.
-        """
-        mask = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"The reset mask must have shape ({self.num_envs},), not {mask.shape}")
-        return mask
 
     def step(self, actions: NDArray[np.int64]) -> Outputs:
         """One env step with the joint actions (B, n). If one is illegal, no game moves.
@@ -175,6 +164,18 @@ class Engine:
         """One call of the compiled loop."""
         self._arena.job[0] = restart, begins, ends, loops, self.seed, self.ally_health
         self._crew.play_turn()
+
+
+def chosen_games(mask: NDArray[np.bool_] | None, num_envs: int) -> NDArray[np.bool_]:
+    """(B,) bool the games that a reset with this mask starts anew.
+
+    Raises:
+        ValueError: the mask has another shape.
+    """
+    mask = np.ones(num_envs, bool) if mask is None else np.asarray(mask, bool)
+    if mask.shape != (num_envs,):
+        raise ValueError(f"The reset mask must have shape ({num_envs},), not {mask.shape}")
+    return mask
 
 
 def hire(arena: Arena, threads: int) -> Crew:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.envs.skirmish.checks import check_seed
-from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.engine import Engine, chosen_games
 from ibal_lightning.envs.skirmish.memory import allocate_memory
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.types import EnvSpec, Timestep
@@ -39,7 +39,7 @@ class SkirmishGames:
         Raises:
             ValueError: the mask has another shape, or the seed is none; then nothing has changed.
         """
-        chosen = self.engine.chosen(None if mask is None else mask.cpu().numpy())
+        chosen = chosen_games(None if mask is None else mask.cpu().numpy(), self.num_envs)
         if seed is not None:
             self.engine.seed = check_seed(seed)
             fresh = allocate_memory(self.rules, self.num_envs)

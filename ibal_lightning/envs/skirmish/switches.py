@@ -53,8 +53,12 @@ class Switches(NamedTuple):
 SWITCHES = np.dtype([(name, type(value)) for name, value in Switches()._asdict().items()], align=True)
 
 
-def make_switches(scenario: Scenario, options: Mapping[str, Any]) -> Switches:
+def make_switches(
+    scenario: Scenario, options: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
+) -> Switches:
     """Switches from options under the names above; those of ``CHOICES`` by the names there.
+
+    ``defaults`` are those of the spawn, which options may change.
 
     The enemy medivac walks without healing on SMAC maps (measured on MMM, mechanism unknown). On SMACv2 it never gets
     a valid order and heals by autocast while idle (SMAC.md section 3), and one loop passes between the creation of the
@@ -68,7 +72,7 @@ def make_switches(scenario: Scenario, options: Mapping[str, Any]) -> Switches:
     chosen: dict[str, Any] = {}
     if scenario.order.kind == "chase":
         chosen = {"enemy_medivac": HEAL_AUTOMATICALLY, "initial_loops": 1}
-    for name, value in options.items():
+    for name, value in {**(defaults or {}), **options}.items():
         if name not in Switches._fields:
             raise ValueError(f"Unknown battle switch {name!r}: {nearest_names(str(name), Switches._fields)}")
         chosen[name] = parse_switch(name, value)
