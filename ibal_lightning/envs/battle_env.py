@@ -14,9 +14,9 @@ from ibal_lightning.envs.battle_setup import play, split_arguments
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import state_features
-from ibal_lightning.envs.skirmish.options import Options
+from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities, Options
 from ibal_lightning.envs.skirmish.recording import Recorder
-from ibal_lightning.envs.skirmish.rules import SHIPPED, Capabilities, make_rules
+from ibal_lightning.envs.skirmish.rules import make_rules
 from ibal_lightning.envs.skirmish.visibility import visibility_matrix
 from ibal_lightning.types import Timestep
 
@@ -106,6 +106,8 @@ class BattleEnv:
         options = battle.parse(flags, genuine=request.engine == "sc2")
         rules = make_rules(battle.scenario, options, capabilities=battle.capabilities)
         matters = {**dataclasses.asdict(options), "capability_config": battle.genuine.get("capability_config")}
+        if not battle.capabilities.stochastic_health:
+            del matters["kill_unit_step_mul"]  # nobody dies of it
         self._games = play(request, battle.scenario, rules, matters=matters, genuine={**flags, **battle.genuine})
         self._rules = rules
         self.spec, self.num_envs, self.device = self._games.spec, self._games.num_envs, self._games.device

@@ -18,7 +18,7 @@ import torch
 from ibal_lightning.envs.sc2 import make_genuine, resolve_engine
 from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.engine import Engine
+from ibal_lightning.envs.skirmish.engine import LOOPS_PER_STEP, Engine
 from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
 from ibal_lightning.envs.skirmish.play import play_shares
@@ -132,6 +132,11 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
         raise ValueError(
             "obs_terrain_height=True cannot be played on the embedded engine: the facts of the maps hold no terrain "
             "heights. Leave it at False or use the genuine game with engine=sc2."
+        )
+    if not 1 <= rules.kill_unit_step_mul < LOOPS_PER_STEP:
+        raise ValueError(
+            f"kill_unit_step_mul must leave loops of a step before and after it, 1 to {LOOPS_PER_STEP - 1}, not "
+            f"{rules.kill_unit_step_mul}."
         )
     announce_compilation()
     switches = request.switches or {}

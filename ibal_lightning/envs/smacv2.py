@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibal_lightning.envs.battle_env import Battle, BattleEnv
-from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, shipped_capabilities
+from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, complete
 from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names, smacv2_scenario, smacv2_scenarios
 from ibal_lightning.envs.skirmish.options import smacv2_options
 
@@ -25,7 +25,9 @@ class SmacV2(BattleEnv):
     Args:
         scenario: terran, protoss or zerg and a size, such as terran_5_vs_5 or zerg_20_vs_23; ``_epo`` behind it
             for extended partial observability.
-        capability_config: in the genuine format; None for the scenario's own teams and starts.
+        capability_config: in the genuine format, or only what differs from the scenario's own; see ``complete``.
+        kill_unit_step_mul: game loops at the end of a step that agents below their level of the capability ``health``
+            no longer see, 1 to 7 on the embedded engine.
         prob_obs_enemy: None for the scenario's own: 1, or 0 with ``_epo``.
         action_mask: None for the scenario's own: True, or False with ``_epo``.
         **options: ``num_envs``, ``seed``, ``engine`` and the flags of SMAC, see ``BattleEnv``.
@@ -56,7 +58,7 @@ class SmacV2(BattleEnv):
         battle, defaults = find_scenario(scenario)
         flags |= {name: value for name, value in defaults.items() if flags[name] is None}
         battle, capabilities = apply_capabilities(battle, capability_config)
-        config = shipped_capabilities(battle) if capability_config is None else _plain(capability_config)
+        config = _plain(complete(battle, capability_config or {}))
         genuine = {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
         super().__init__(Battle(battle, smacv2_options, genuine, flags, capabilities), **options)
 

@@ -9,7 +9,7 @@ import pytest
 from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, shipped_capabilities
 from ibal_lightning.envs.skirmish.catalogue import load_facts, smac_maps, smac_scenario, smacv2_scenario
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
-from ibal_lightning.envs.skirmish.options import FIXED, FIXED_SECOND, Options, SmacOptions, smac_options, smacv2_options
+from ibal_lightning.envs.skirmish.options import FIXED, Options, SmacOptions, smac_options, smacv2_options
 from ibal_lightning.envs.skirmish.rules import RULES, make_rules
 from ibal_lightning.envs.smac import Smac
 from ibal_lightning.envs.smacv2 import SmacV2, find_scenario
@@ -55,9 +55,10 @@ def test_every_feature_of_smac_has_one_name(name: str, flag: str | None) -> None
 @pytest.mark.parametrize("name", ["protoss_5_vs_5", "terran_10_vs_11"])
 def test_every_feature_of_smacv2_has_one_name(name: str, flag: str | None) -> None:
     changed = {} if flag is None else {flag: not getattr(Options(), flag)}
+    changed.pop("reward_only_positive", None)  # levels of health forbid it
     options = smacv2_options({"obs_timestep_number": flag == "obs_starcraft", **changed})
-    attack = {"attack": {"dist_type": "per_agent_uniform", "lower_bound": [0.5], "upper_bound": [1], "observe": True}}
-    scenario, capabilities = apply_capabilities(smacv2_scenario(name), attack)
+    drawn = {"attack": bounds(0.5, 1), "health": bounds(0.1, 0.5)}
+    scenario, capabilities = apply_capabilities(smacv2_scenario(name), drawn)
     check_names(scenario, make_rules(scenario, options, capabilities=capabilities))
 
 
@@ -84,12 +85,12 @@ def test_a_medivacs_targets_are_named() -> None:
     assert action_names(rules)[6] == "attack enemy 0 / heal ally 0"
 
 
-@pytest.mark.parametrize(("env", "fixed", "own"), [(Smac, FIXED, {}), (SmacV2, FIXED_SECOND, SHIPPED)])
-def test_constructors_take_every_genuine_flag_with_its_default(env: type, fixed: dict, own: dict) -> None:
+@pytest.mark.parametrize(("env", "own"), [(Smac, {}), (SmacV2, SHIPPED)])
+def test_constructors_take_every_genuine_flag_with_its_default(env: type, own: dict) -> None:
     given = {name: option.default for name, option in runtime_options(env).items()}
     kind = SmacOptions if env is Smac else Options
     expected = {field.name: getattr(Options(), field.name) for field in dataclasses.fields(kind)} | own
-    expected |= {name: value for name, (value, _) in fixed.items()}
+    expected |= {name: value for name, (value, _) in FIXED.items()}
     by_scenario = {} if env is Smac else {"prob_obs_enemy": None, "action_mask": None}
     assert {name: given[name] for name in expected} == expected | by_scenario
 
@@ -130,7 +131,7 @@ def test_bad_flags_of_smac(flags: dict, message: str) -> None:
         ({"num_fov_actions": 2.5}, "num_fov_actions must be a finite int"),
         ({"min_attack_range": -1}, "min_attack_range must not be negative"),
         ({"obs_starcraft": False}, "leaves the observation empty"),
-        ({"kill_unit_step_mul": 3}, "kill_unit_step_mul=3 cannot be played"),
+        ({"kill_unit_step_mul": 2.5}, "kill_unit_step_mul must be a finite int"),
     ],
 )
 def test_bad_flags_of_smacv2(flags: dict, message: str) -> None:
@@ -182,7 +183,13 @@ def bounds(low: float, high: float) -> dict:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"health": {"dist_type": "per_agent_uniform"}}, "health cannot be played.*killed inside a step"),
+        ({"health": {"dist_type": "per_agent_uniform"}}, "health.lower_bound is missing"),
+        ({"health": bounds(0.5, 1)}, "health.upper_bound must lie below 1"),
+        ({"team_gen": team("marine") | {"dist_type": "all_teams"}}, "all_teams draws every team alike"),
+        (
+            {"n_enemies": 6, "team_gen": {"dist_type": "all_teams", "unit_types": ["marine"]}},
+            "n_units must equal n_enemies",
+        ),
         ({"atack": {}}, "did you mean attack"),
         ({"start_positions": {"dist_type": "fixed"}}, "start_positions.dist_type='fixed' cannot be played"),
         ({"enemy_mask": {"dist_type": "mask", "mask_probability": 2}}, r"mask_probability must lie in \[0, 1\]"),

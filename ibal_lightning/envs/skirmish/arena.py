@@ -25,11 +25,14 @@ JOB = np.dtype(
         ("begins", np.bool_),  # place the units, or give the orders
         ("ends", np.bool_),  # show what came of it
         ("loops", np.int64),  # game loops in between
+        ("kill", np.int64),  # the one of them before which agents below their health level die; -1 none
         ("seed", np.int64),  # of every random stream
         ("ally_health", np.float64),  # share of their health with which allies start
     ],
     align=True,
 )
+
+DRAWN = ("fixed_starts", "reflected", "alike", "team_kinds", "team_kind", "team_share", "team_exception")  # of WORLD
 
 
 class Arena(NamedTuple):
@@ -105,6 +108,6 @@ def settings(arena: Arena) -> dict[str, Any]:
     """What decides a battle's course and looks beside the map: switches, teams, options, by name as plain values."""
     world, rules = arena.world[0], arena.rules
     switches = zip(Switches._fields, world["switches"].item(), strict=True)
-    teams = {name: world[name].tolist() for name in ("reflected", "team_kind", "team_share", "team_exception")}
+    teams = {name: world[name].tolist() for name in DRAWN}
     options = {name: rules[name].tolist() for name in RULES.names or () if rules[name].ndim < 2}
     return {**dict(switches), **teams, **options}

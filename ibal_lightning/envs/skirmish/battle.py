@@ -37,7 +37,10 @@ WORLD = np.dtype(
         ("start_y", np.float64),
         ("end_x", np.float64),
         ("end_y", np.float64),
+        ("fixed_starts", np.bool_),  # SMACv2: each side at a point of its own in every episode
         ("reflected", np.float64),  # SMACv2: probability of that start, else surrounded
+        ("alike", np.bool_),  # every team of these kinds is equally likely, else every unit is drawn by weight
+        ("team_kinds", np.int64),  # how many there are
         ("team_kind", np.int64, (TEAM_KINDS,)),
         ("team_share", np.float64, (TEAM_KINDS,)),  # cumulative weights
         ("team_exception", np.int8, (TEAM_KINDS,)),  # 1: no team consists of these alone
@@ -94,7 +97,8 @@ def make_world(scenario: Scenario, kinds: NDArray[np.void], terrain: NDArray[np.
     present = allies | {group.kind for group in scenario.enemy_groups}
     if teams:
         allies = present = set(teams.kinds)
-        w["drawn"], w["reflected"] = True, teams.reflected
+        w["drawn"], w["fixed_starts"], w["reflected"] = True, teams.fixed_starts, teams.reflected
+        w["alike"], w["team_kinds"] = teams.alike, len(teams.kinds)
         spare = TEAM_KINDS - len(teams.kinds)  # filled up with the last kind, at no weight
         w["team_kind"] = (*teams.kinds, *teams.kinds[-1:] * spare)
         w["team_share"] = np.cumsum((*teams.weights, *[0.0] * spare))

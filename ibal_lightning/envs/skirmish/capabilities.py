@@ -9,19 +9,17 @@ from typing import Any
 from ibal_lightning.envs.skirmish.battle import TEAM_KINDS
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams, nearest_names
 from ibal_lightning.envs.skirmish.checks import is_number, is_whole
+from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
-from ibal_lightning.envs.skirmish.rules import SHIPPED, TYPE_BITS, Capabilities
+from ibal_lightning.envs.skirmish.rules import TYPE_BITS
 from ibal_lightning.envs.skirmish.state import KINDS
 
-REASONS = {
-    "health": "units would have to be killed inside a step",
-    "fixed": "its items are the package's own test lists",
-    "all_teams": "it draws from an enumeration of all teams",
-}
+REASONS = {"fixed": "a list of cases to test on, of which the package itself makes neither teams nor starts"}
 PLAYED = {
-    "team_gen": ("weighted_teams",),
+    "team_gen": ("weighted_teams", "all_teams"),
     "start_positions": ("surrounded_and_reflect", "surrounded", "reflect_position"),
     "attack": ("per_agent_uniform",),
+    "health": ("per_agent_uniform",),
     "enemy_mask": ("mask",),
 }
 SIZES = ("n_units", "n_enemies")  # allowed inside a distribution too, where the package overwrites them
@@ -29,6 +27,7 @@ KEYS = {
     "team_gen": ("dist_type", "unit_types", "weights", "exception_unit_types", "observe", *SIZES),
     "start_positions": ("dist_type", "p", "map_x", "map_y", *SIZES),
     "attack": ("dist_type", "lower_bound", "upper_bound", "observe", *SIZES),
+    "health": ("dist_type", "lower_bound", "upper_bound", "observe", *SIZES),
     "enemy_mask": ("dist_type", "mask_probability", *SIZES),
 }
 
@@ -77,6 +76,13 @@ class Distribution:
             raise ValueError(f"{self.name}.{key} must lie in [0, 1], not {value!r}.")
         return float(value)
 
+    def bounds(self) -> tuple[float, float]:
+        """Of a uniform draw for each agent."""
+        low, high = self.share("lower_bound"), self.share("upper_bound")
+        if low > high:
+            raise ValueError(f"{self.name}.lower_bound={low} lies above upper_bound={high}.")
+        return low, high
+
     def items(self, key: str) -> list[Any]:
         """A list of one entry or more."""
         value = self[key]
@@ -94,24 +100,32 @@ def apply_capabilities(scenario: Scenario, config: Mapping[str, Any] | None) -> 
     """
     if config is None:
         return scenario, SHIPPED
-    parts = _distributions(config)
-    attack, mask, gen = parts.get("attack"), parts.get("enemy_mask"), parts.get("team_gen")
-    low, high = (attack.share("lower_bound"), attack.share("upper_bound")) if attack else (1.0, 1.0)
-    if low > high:
-        raise ValueError(f"capability_config.attack.lower_bound={low} lies above upper_bound={high}.")
-    abilities = Capabilities(
-        stochastic_attack=attack is not None,
-        observe_attack=attack.observed() if attack else True,
-        attack_low=low,
-        attack_high=high,
-        mask_enemies=mask is not None,
-        mask_keep=mask.share("mask_probability") if mask else 1.0,
-        observe_types=gen.observed() if gen else True,
-    )
-    n_agents = _count(config.get("n_units", scenario.n_agents), "n_units")
-    n_enemies = _count(config.get("n_enemies", scenario.n_enemies), "n_enemies")
-    teams = _apply_teams(scenario, parts)
-    return dataclasses.replace(scenario, teams=teams, n_agents=n_agents, n_enemies=n_enemies), abilities
+    config = complete(scenario, config)
+    parts = {key: Distribution(key, value) for key, value in config.items() if key not in SIZES}
+    n_agents, n_enemies = (_count(config[size], size) for size in SIZES)
+    scenario = dataclasses.replace(scenario, n_agents=n_agents, n_enemies=n_enemies)
+    teams = _apply_starts(_draw_teams(scenario, parts["team_gen"]), parts.get("start_positions"))
+    return dataclasses.replace(scenario, teams=teams), _abilities(parts)
+
+
+def complete(scenario: Scenario, config: Any) -> dict[str, Any]:
+    """A ``capability_config`` as the package needs it, from one that may name only what differs from the scenario's.
+
+    One with a ``team_gen`` is taken for the whole: without ``start_positions`` its sides start at fixed points, as in
+    the package.
+
+    Raises:
+        ValueError: no mapping, an unknown key, or a scenario of fixed teams.
+    """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"capability_config must be a mapping, not {config!r}.")
+    for key in config:
+        if key not in PLAYED and key not in SIZES:
+            raise ValueError(f"capability_config has no key {key!r}; {nearest_names(str(key), (*SIZES, *PLAYED))}")
+    shipped = shipped_capabilities(scenario)
+    if "team_gen" in config:
+        del shipped["start_positions"]
+    return {**shipped, **config}
 
 
 def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
@@ -134,46 +148,66 @@ def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _distributions(config: Any) -> dict[str, Distribution]:
-    if not isinstance(config, Mapping):
-        raise ValueError(f"capability_config must be a mapping, not {config!r}.")
-    for key in config:
-        if key in REASONS:
-            raise ValueError(f"capability_config.{key} cannot be played on the embedded engine: {REASONS[key]}.")
-        if key not in PLAYED and key not in SIZES:
-            known = (*SIZES, *PLAYED, "health")
-            raise ValueError(f"capability_config has no key {key!r}; {nearest_names(str(key), known)}")
-    return {key: Distribution(key, value) for key, value in config.items() if key not in SIZES}
+def _abilities(parts: Mapping[str, Distribution]) -> Capabilities:
+    attack, health, mask = parts.get("attack"), parts.get("health"), parts.get("enemy_mask")
+    attack_low, attack_high = attack.bounds() if attack else (1.0, 1.0)
+    health_low, health_high = health.bounds() if health else (0.0, 0.0)
+    if health_high >= 1:
+        raise ValueError("capability_config.health.upper_bound must lie below 1: who dies below full health is dead.")
+    return Capabilities(
+        stochastic_attack=attack is not None,
+        observe_attack=attack.observed() if attack else True,
+        attack_low=attack_low,
+        attack_high=attack_high,
+        stochastic_health=health is not None,
+        observe_health=health.observed() if health else True,
+        health_low=health_low,
+        health_high=health_high,
+        mask_enemies=mask is not None,
+        mask_keep=mask.share("mask_probability") if mask else 1.0,
+        observe_types=parts["team_gen"].observed(),
+    )
 
 
-def _apply_teams(scenario: Scenario, parts: Mapping[str, Distribution]) -> Teams:
-    teams = _teams(scenario)
-    if "team_gen" in parts:
-        teams = _weighted_teams(teams, parts["team_gen"], TYPE_BITS[scenario.map_type][0])
-    if "start_positions" in parts:
-        starts = parts["start_positions"]
-        for key in ("map_x", "map_y"):
-            if starts.config.get(key, MAP_CELLS) != MAP_CELLS:
-                raise ValueError(f"{starts.name}.{key} must be {MAP_CELLS}, the map's size, not {starts[key]!r}.")
-        fixed = {"surrounded": 0.0, "reflect_position": 1.0}
-        reflected = fixed[starts.kind] if starts.kind in fixed else starts.share("p")
-        teams = dataclasses.replace(teams, reflected=reflected)
-    return teams
+def _apply_starts(teams: Teams, starts: Distribution | None) -> Teams:
+    if starts is None:
+        return dataclasses.replace(teams, fixed_starts=True)
+    for key in ("map_x", "map_y"):
+        if starts.config.get(key, MAP_CELLS) != MAP_CELLS:
+            raise ValueError(f"{starts.name}.{key} must be {MAP_CELLS}, the map's size, not {starts[key]!r}.")
+    fixed = {"surrounded": 0.0, "reflect_position": 1.0}
+    reflected = fixed[starts.kind] if starts.kind in fixed else starts.share("p")
+    return dataclasses.replace(teams, reflected=reflected)
 
 
-def _weighted_teams(teams: Teams, gen: Distribution, allowed: tuple[str, ...]) -> Teams:
+def _draw_teams(scenario: Scenario, gen: Distribution) -> Teams:
+    allowed = TYPE_BITS[scenario.map_type][0]
     kinds = tuple(_kind(name, gen, allowed) for name in gen.items("unit_types"))
     exceptions = tuple(_kind(name, gen, allowed) for name in gen.config.get("exception_unit_types") or ())
-    weights = gen.items("weights")
     if len(kinds) > TEAM_KINDS:
         raise ValueError(f"{gen.name}.unit_types must name at most {TEAM_KINDS} units, not {len(kinds)}.")
-    good = len(weights) == len(kinds) and all(is_number(weight) and weight >= 0 for weight in weights)
-    if not good or abs(sum(weights) - 1) > 1e-6:
-        raise ValueError(f"{gen.name}.weights must be {len(kinds)} shares that add up to 1: {weights}")
+    alike = gen.kind == "all_teams"
+    weights = _even_weights(scenario, gen, len(kinds)) if alike else _weights(gen, len(kinds))
     if all(kind in exceptions for kind, weight in zip(kinds, weights, strict=True) if weight > 0):
         raise ValueError(f"{gen.name}: every unit type is an exception, so no team can be drawn.")
-    shares = tuple(float(weight) for weight in weights)
-    return dataclasses.replace(teams, kinds=kinds, weights=shares, exceptions=exceptions)
+    return dataclasses.replace(_teams(scenario), kinds=kinds, weights=weights, exceptions=exceptions, alike=alike)
+
+
+def _weights(gen: Distribution, kinds: int) -> tuple[float, ...]:
+    weights = gen.items("weights")
+    good = len(weights) == kinds and all(is_number(weight) and weight >= 0 for weight in weights)
+    if not good or abs(sum(weights) - 1) > 1e-6:
+        raise ValueError(f"{gen.name}.weights must be {kinds} shares that add up to 1: {weights}")
+    return tuple(float(weight) for weight in weights)
+
+
+def _even_weights(scenario: Scenario, gen: Distribution, kinds: int) -> tuple[float, ...]:
+    """Of all_teams, which gives both sides the same team."""
+    if "weights" in gen.config:
+        raise ValueError(f"{gen.name}.weights: all_teams draws every team alike; leave them out.")
+    if scenario.n_agents != scenario.n_enemies:
+        raise ValueError(f"{gen.name}: all_teams gives both sides one team, so n_units must equal n_enemies.")
+    return (1 / kinds,) * kinds
 
 
 def _teams(scenario: Scenario) -> Teams:

@@ -50,12 +50,14 @@ class EnemyOrder:
 
 @dataclass(frozen=True)
 class Teams:
-    """How SMACv2 draws teams: one kind a unit by weight, again while every unit is an exception."""
+    """How SMACv2 draws teams and starts: one kind a unit by weight, again while every unit is an exception."""
 
     kinds: tuple[int, ...]
     weights: tuple[float, ...]
     exceptions: tuple[int, ...]
     reflected: float  # probability of the reflected start, else surrounded; the package's p
+    alike: bool = False  # every multiset of the kinds is equally likely, whatever the weights
+    fixed_starts: bool = False  # each side at a point of its own in every episode, whatever ``reflected``
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,23 +146,25 @@ class Engine:
 
     def _play(self, restart: bool, loops: int) -> None:
         """A new episode of the chosen games, or an env step of all; with a recorder in parts."""
+        rules = self._arena.rules
+        kill = -1 if restart or not rules.stochastic_health else loops - int(rules.kill_unit_step_mul)
         if self.recorder is None:
-            self._turn(restart, True, True, loops)
+            self._turn(restart, True, True, loops, kill)
             return
         out = self.outputs
         playing = self._arena.chosen if restart else ~(out.terminated | out.truncated)
         self._turn(restart, True, False, 0)
-        for _ in range(loops):
-            self._turn(restart, False, False, 1)
+        for loop in range(loops):
+            self._turn(restart, False, False, 1, kill - loop)
             if not restart:
                 self.recorder.look(playing)
         self._turn(restart, False, True, 0)
         if restart:
             self.recorder.begin(playing)
 
-    def _turn(self, restart: bool, begins: bool, ends: bool, loops: int) -> None:
-        """One call of the compiled loop."""
-        self._arena.job[0] = restart, begins, ends, loops, self.seed, self.ally_health
+    def _turn(self, restart: bool, begins: bool, ends: bool, loops: int, kill: int = -1) -> None:
+        """One call of the compiled loop; ``kill`` as in ``JOB``."""
+        self._arena.job[0] = restart, begins, ends, loops, kill, self.seed, self.ally_health
         self._crew.play_turn()
 
 

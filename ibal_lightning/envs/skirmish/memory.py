@@ -29,6 +29,7 @@ class Memory(NamedTuple):
     draws: NDArray[np.float64]  # (B, E*(n-1)) uniforms that decide who else sees an enemy; unused if none can matter
     first_row: NDArray[np.int16]  # (B, n) enemy rows below this one are wiped (0 in SMAC)
     attack_probability: NDArray[np.float64]  # (B, n) capability "attack"; ones without it
+    health_level: NDArray[np.float64]  # (B, n) capability "health": the share of health below which it dies, or zeros
     enemy_hidden: NDArray[np.bool_]  # (B, n, E) capability "enemy_mask"; False without it
 
 
@@ -66,6 +67,7 @@ def allocate_memory(rules: Rules, num_envs: int) -> Memory:
         draws=np.zeros((b, e * (n - 1) if 0 < rules.prob_obs_enemy < 1 else 0), np.float64),
         first_row=np.zeros((b, n), np.int16),
         attack_probability=np.ones((b, n), np.float64),
+        health_level=np.zeros((b, n), np.float64),
         enemy_hidden=np.zeros((b, n, e), np.bool_),
     )
 

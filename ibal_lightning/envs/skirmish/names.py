@@ -48,7 +48,7 @@ def state_features(rules: Rules) -> tuple[list[str], list[str]]:
     """
     agent, enemy = ["health", "energy/cooldown", "rel_x", "rel_y"], ["health", "rel_x", "rel_y"]
     agent += ["shield"] * bool(rules.ally_shield) + ["fov_x", "fov_y"] * bool(rules.conic_fov)
-    agent += ["attack_probability"] * bool(rules.stochastic_attack)
+    agent += ["attack_probability"] * bool(rules.stochastic_attack) + ["total_health"] * bool(rules.stochastic_health)
     types = [f"type_{bit}" for bit in range(rules.type_bits)]
     return agent + types, enemy + ["shield"] * bool(rules.enemy_shield) + types
 
@@ -60,14 +60,12 @@ def _enemy_traits(scenario: Scenario, rules: Rules) -> list[str]:
 
 def _ally_traits(scenario: Scenario, rules: Rules) -> list[str]:
     traits = ["visible", "distance", "relative x", "relative y", *_life(rules.obs_all_health, rules.ally_shield)]
-    traits += ["attack probability"] if rules.stochastic_attack else []
-    traits += _types(scenario, rules, 0)
+    traits += [*_drawn(rules), *_types(scenario, rules, 0)]
     return traits + [f"last action {name}" for name in action_names(rules) if rules.obs_last_action]
 
 
 def _own_traits(scenario: Scenario, rules: Rules) -> list[str]:
-    traits = _life(rules.obs_own_health, rules.ally_shield)
-    traits += ["attack probability"] if rules.stochastic_attack else []
+    traits = _life(rules.obs_own_health, rules.ally_shield) + _drawn(rules)
     traits += ["position x", "position y"] if rules.obs_own_pos else []
     traits += ["view x", "view y"] if rules.conic_fov else []
     return traits + _types(scenario, rules, 0)
@@ -75,6 +73,11 @@ def _own_traits(scenario: Scenario, rules: Rules) -> list[str]:
 
 def _life(shown: bool, shield: bool) -> list[str]:
     return (["health", "shield"] if shield else ["health"]) if shown else []
+
+
+def _drawn(rules: Rules) -> list[str]:
+    """Names of what SMACv2 draws for an agent."""
+    return ["attack probability"] * bool(rules.stochastic_attack) + ["health level"] * bool(rules.stochastic_health)
 
 
 def _types(scenario: Scenario, rules: Rules, side: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.abilities import shown_health
 from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.masks import widen_mask, write_mask
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
@@ -35,14 +36,22 @@ def observe_game(rules: Rules, units: Units, memory: Memory, g: int, out: Output
 def look_game(rules: Rules, units: Units, memory: Memory, g: int, out: Outputs) -> None:
     """``observe_game`` with the visiting order and draws that stand in memory.
 
-    With ``obs_instead_of_state`` the state is these very observations (genuine SMACv2 looks once more for it).
+    With ``obs_instead_of_state`` the state is one more look, in which SMACv2 wipes less: by now each enemy that
+    somebody sees has been seen, so order and draws no longer matter.
     """
     if rules.second:
         see_game(rules, units, memory, g)
     for i in range(rules.n_agents):
         out.alive[g, i] = units.health[g, i] > 0
         write_obs(rules, units, memory, g, i, out.obs[g, i], out.avail[g, i])
-    write_state(rules, units, memory, g, out.obs[g], out.state[g])
+    if not rules.obs_instead_of_state:
+        write_state(rules, units, memory, g, out.state[g])
+        return
+    if rules.second:
+        see_game(rules, units, memory, g)
+    for i in range(rules.n_agents):
+        seen = out.state[g, i * rules.obs_dim : (i + 1) * rules.obs_dim]
+        write_obs(rules, units, memory, g, i, seen, out.avail[g, i])
 
 
 @part
@@ -99,16 +108,19 @@ def surrounding_point(x: int, y: int, step: int, k: int) -> tuple[int, int]:
 
 @part
 def write_own(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: NDArray[np.float32]) -> None:
-    """The last block: health, shield, attack probability, position, view, type one-hot."""
+    """The last block: health, shield, attack probability, health level, position, view, type one-hot."""
     at, kind = rules.own_start, units.kind[g, i]
     if rules.obs_own_health:
-        obs[at] = np.float64(units.health[g, i]) / units.health_max[g, i]
+        obs[at] = shown_health(rules, units, memory, g, i)
         at += 1
         if rules.ally_shield:
             obs[at] = units.shield[g, i] / rules.max_shield[kind]
             at += 1
     if rules.stochastic_attack:
         obs[at] = memory.attack_probability[g, i]
+        at += 1
+    if rules.stochastic_health:
+        obs[at] = memory.health_level[g, i]
         at += 1
     if rules.obs_own_pos:
         obs[at] = np.float64(units.x[g, i]) / rules.map_x

@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # Flag -> (the only value the embedded engine plays, why).
 FIXED: dict[str, tuple[Any, str]] = {
@@ -24,10 +24,6 @@ FIXED: dict[str, tuple[Any, str]] = {
     "window_size_x": (1920, "it opens no StarCraft II window"),
     "window_size_y": (1200, "it opens no StarCraft II window"),
     "debug": (False, "the debug log belongs to the genuine package"),
-}
-FIXED_SECOND: dict[str, tuple[Any, str]] = {
-    **FIXED,
-    "kill_unit_step_mul": (2, "it matters only for the capability 'health', which is not played here"),
 }
 
 
@@ -66,6 +62,7 @@ class Options(SmacOptions):
     num_fov_actions: int = 12
     use_unit_ranges: bool = False
     min_attack_range: float = 2
+    kill_unit_step_mul: int = 2
     fully_observable: bool = False
     prob_obs_enemy: float = 1.0
     action_mask: bool = True
@@ -74,6 +71,25 @@ class Options(SmacOptions):
         for field in dataclasses.fields(self):
             _check_type(field.name, str(field.type), getattr(self, field.name))
         _check_values(self)
+
+
+class Capabilities(NamedTuple):
+    """SMACv2's per-episode abilities that the interface carries out."""
+
+    stochastic_attack: bool = False
+    observe_attack: bool = True
+    attack_low: float = 1.0
+    attack_high: float = 1.0
+    stochastic_health: bool = False
+    observe_health: bool = True
+    health_low: float = 0.0
+    health_high: float = 0.0
+    mask_enemies: bool = False
+    mask_keep: float = 1.0
+    observe_types: bool = True
+
+
+SHIPPED = Capabilities()  # of the scenarios as they come
 
 
 def smac_options(flags: Mapping[str, Any], *, genuine: bool = False) -> Options:
@@ -86,30 +102,28 @@ def smac_options(flags: Mapping[str, Any], *, genuine: bool = False) -> Options:
     Raises:
         ValueError: an unknown flag, a value of the wrong kind, or a flag that the engine does not play (says why).
     """
-    return Options(**_playable(flags, SmacOptions, FIXED, "smac", genuine))
+    return Options(**_playable(flags, SmacOptions, "smac", genuine))
 
 
 def smacv2_options(flags: Mapping[str, Any], *, genuine: bool = False) -> Options:
     """The options of SMACv2 from flags under their genuine names; arguments and errors as for ``smac_options``."""
-    return Options(**_playable(flags, Options, FIXED_SECOND, "smacv2", genuine))
+    return Options(**_playable(flags, Options, "smacv2", genuine))
 
 
-def _playable(
-    flags: Mapping[str, Any], kind: type[SmacOptions], fixed: dict[str, tuple[Any, str]], package: str, genuine: bool
-) -> dict[str, Any]:
+def _playable(flags: Mapping[str, Any], kind: type[SmacOptions], package: str, genuine: bool) -> dict[str, Any]:
     """The flags that become options; the others must stand at the one value that is played."""
     names = [field.name for field in dataclasses.fields(kind)]
     kept = {}
     for name, value in flags.items():
         if name in names:
             kept[name] = value
-        elif name in fixed:
+        elif name in FIXED:
             if not genuine:
-                _refuse_other(name, value, *fixed[name])
+                _refuse_other(name, value, *FIXED[name])
         else:
-            near = difflib.get_close_matches(name, [*names, *fixed], n=1)
+            near = difflib.get_close_matches(name, [*names, *FIXED], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{package} has no option {name!r}{hint} Options: {', '.join(sorted([*names, *fixed]))}.")
+            raise ValueError(f"{package} has no option {name!r}{hint} Options: {', '.join(sorted([*names, *FIXED]))}.")
     return kept
 
 

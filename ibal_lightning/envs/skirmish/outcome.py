@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ibal_lightning.envs.skirmish.abilities import draw_abilities
 from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
-from ibal_lightning.envs.skirmish.rng import OBSERVE, stream_key, uniform
+from ibal_lightning.envs.skirmish.rng import OBSERVE, stream_key
 from ibal_lightning.envs.skirmish.rules import MEDIVAC, Rules
 from ibal_lightning.envs.skirmish.state import Units
 from ibal_lightning.envs.skirmish.visits import draw_visits, release_dead, see_game
 
 LOST, GOES_ON, WON, DRAWN = -1, 0, 1, 2
-EPISODE_DRAWS = 1 << 40  # counters from here on belong to what is drawn once an episode
 
 
 @thin
@@ -41,7 +41,7 @@ def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, ou
         memory.owner[g, e] = -1
         for i in range(rules.n_agents):
             memory.seen[g, e, i] = False
-    draw_capabilities(rules, memory, g)
+    draw_abilities(rules, memory, g)
     out.reward[g] = 0.0
     out.terminated[g] = False
     out.truncated[g] = False
@@ -52,20 +52,6 @@ def begin_game(rules: Rules, units: Units, memory: Memory, seed: int, g: int, ou
     if rules.second:
         draw_visits(rules, memory, g, 0)
         see_game(rules, units, memory, g)
-
-
-@part
-def draw_capabilities(rules: Rules, memory: Memory, g: int) -> None:
-    """SMACv2's attack probabilities (uniform in a range) and enemy masks, drawn once an episode."""
-    key, counter = np.uint64(memory.key[g]), EPISODE_DRAWS
-    for i in range(rules.n_agents):
-        if rules.stochastic_attack:
-            share = uniform(key, counter + i)
-            memory.attack_probability[g, i] = rules.attack_low + (rules.attack_high - rules.attack_low) * share
-        if rules.mask_enemies:
-            for e in range(rules.n_enemies):
-                draw = uniform(key, counter + rules.n_agents + i * rules.n_enemies + e)
-                memory.enemy_hidden[g, i, e] = draw >= rules.mask_keep
 
 
 @part

@@ -21,6 +21,7 @@ LATTICE_REACH = 12  # unit diameters searched around a point
 MAX_SIDE = 441  # points of the lattice, so more units of a side cannot have places of their own
 MAX_GROUPS = 4  # of SMACv2's surrounded start
 CENTRE, SHIFT = MAP_CELLS / 2, 2.0  # its group points lie between a corner and the centre shifted along a diagonal
+WEST, EAST = 8.0, 24.0  # where SMACv2's sides start without start_positions (``_create_new_team``)
 SPAWNS = ("lattice", "fitted")
 
 
@@ -138,6 +139,13 @@ def settle(w: World, f: Fighters, offsets: NDArray[np.float64]) -> int:
                 homeless -= 1
                 break
     return homeless
+
+
+@part
+def stand_apart(w: World, f: Fighters) -> None:
+    """SMACv2 without ``start_positions``: the allies at a point in the west, the enemies at one in the east."""
+    for i in range(w.n_units):
+        f[i].x, f[i].y = WEST if i < w.n_agents else EAST, CENTRE
 
 
 @block

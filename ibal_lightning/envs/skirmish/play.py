@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.abilities import kill_weak
 from ibal_lightning.envs.skirmish.arena import Arena
 from ibal_lightning.envs.skirmish.commands import command_game
 from ibal_lightning.envs.skirmish.dynamics import report, run_loop
@@ -59,7 +60,9 @@ def play_game(a: Arena, g: int) -> None:
         return
     if job.begins:
         begin(a, g)
-    for _ in range(job.loops):
+    for loop in range(job.loops):
+        if loop == job.kill:
+            kill_weak(a.world[0], a.fighters[g], a.units, a.memory, g)
         run_loop(a.world[0], a.fighters[g])
     if job.ends:
         finish(a, g)

@@ -1,8 +1,8 @@
 """The rows of one agent's observation that describe other units.
 
 Row of an enemy: may be targeted, distance, relative x, relative y, health, shield, type one-hot.
-Row of an ally: visible, distance, relative x, relative y, health, shield, attack probability, type one-hot, last
-action.
+Row of an ally: visible, distance, relative x, relative y, health, shield, attack probability, health level, type
+one-hot, last action.
 Distances are divided by the observer's sight range. The row of a unit that is not seen stays zero.
 """
 
@@ -13,6 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.abilities import shown_health
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import in_view
 from ibal_lightning.envs.skirmish.memory import Memory
@@ -78,16 +79,19 @@ def write_allies(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs
 def write_ally_traits(
     rules: Rules, units: Units, memory: Memory, g: int, j: int, obs: NDArray[np.float32], at: int
 ) -> None:
-    """Health, shield, attack probability, type and last action of ally j from column ``at`` on."""
+    """Health, shield, what was drawn for it, type and last action of ally j from column ``at`` on."""
     kind = units.kind[g, j]
     if rules.obs_all_health:
-        obs[at] = np.float64(units.health[g, j]) / units.health_max[g, j]
+        obs[at] = shown_health(rules, units, memory, g, j) if rules.observe_health else 0.0
         at += 1
         if rules.ally_shield:
             obs[at] = units.shield[g, j] / rules.max_shield[kind]
             at += 1
     if rules.stochastic_attack:
         obs[at] = memory.attack_probability[g, j] if rules.observe_attack else 0.0
+        at += 1
+    if rules.stochastic_health:
+        obs[at] = memory.health_level[g, j] if rules.observe_health else 0.0
         at += 1
     if rules.type_bits > 0 and rules.observe_types:
         obs[at + rules.ally_bit[kind]] = 1.0

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario
-from ibal_lightning.envs.skirmish.options import Options
+from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities, Options
 from ibal_lightning.envs.skirmish.state import KINDS
 
 N_MOVES = 4
@@ -107,6 +107,11 @@ RULES = np.dtype(
         ("observe_attack", np.bool_),
         ("attack_low", np.float64),
         ("attack_high", np.float64),
+        ("stochastic_health", np.bool_),
+        ("observe_health", np.bool_),
+        ("health_low", np.float64),
+        ("health_high", np.float64),
+        ("kill_unit_step_mul", np.int64),  # game loops of a step that are left when agents below their level die
         ("mask_enemies", np.bool_),
         ("mask_keep", np.float64),  # probability that an enemy's health and type stay visible to an agent
         ("observe_types", np.bool_),
@@ -125,21 +130,6 @@ RULES = np.dtype(
 Rules = np.record  # of RULES: scalars and constant tables of one scenario under one set of options
 
 
-class Capabilities(NamedTuple):
-    """SMACv2's per-episode abilities that the interface carries out."""
-
-    stochastic_attack: bool = False
-    observe_attack: bool = True
-    attack_low: float = 1.0
-    attack_high: float = 1.0
-    mask_enemies: bool = False
-    mask_keep: float = 1.0
-    observe_types: bool = True
-
-
-SHIPPED = Capabilities()  # of the scenarios as they come
-
-
 def make_rules(
     scenario: Scenario,
     options: Options,
@@ -152,13 +142,16 @@ def make_rules(
     Args:
         scenario: facts of the map.
         options: the genuine constructor's flags.
-        capabilities: SMACv2's attack probabilities, enemy masks and what teammates show.
+        capabilities: SMACv2's attack probabilities, health levels, enemy masks and what teammates show.
         height: (Y, X) terrain height in [0, 1]; flat ground by default.
 
     Raises:
-        ValueError: the one-hot of a unit's kind would have another width, or no place for a kind.
+        ValueError: the one-hot of a unit's kind would have another width, or no place for a kind; or health levels with
+            rewards that may be negative, which the package asserts against.
     """
     _check_kinds(scenario)
+    if capabilities.stochastic_health and not options.reward_only_positive:
+        raise ValueError("capability_config.health goes with reward_only_positive=True only, in the package too.")
     sizes = _sizes(scenario, options)
     flags = {name: getattr(options, name) for name in RULES.names or () if hasattr(options, name)}
     extent = dict.fromkeys(("map_x", "map_y", "max_distance_x", "max_distance_y"), MAP_CELLS)
@@ -223,19 +216,19 @@ def _layout(scenario: Scenario, options: Options, sizes: dict[str, Any], capabil
     """Where each block of the observation and the state starts and how wide its rows are."""
     n, e, a = scenario.n_agents, scenario.n_enemies, sizes["n_actions"]
     ally_shield, enemy_shield = scenario.ally_race == "P", scenario.enemy_race == "P"
-    bits, o, attack = scenario.unit_type_bits, options, int(capabilities.stochastic_attack)
+    bits, o, drawn = scenario.unit_type_bits, options, capabilities.stochastic_attack + capabilities.stochastic_health
     enemy_start = N_MOVES + 8 * o.obs_pathing_grid + 9 * o.obs_terrain_height
     enemy_width = 4 + bits + o.obs_all_health * (1 + enemy_shield)
-    ally_width = 4 + bits + o.obs_all_health * (1 + ally_shield) + attack + o.obs_last_action * a
+    ally_width = 4 + bits + o.obs_all_health * (1 + ally_shield) + drawn + o.obs_last_action * a
     ally_start = enemy_start + e * enemy_width
     own_start = ally_start + (n - 1) * ally_width
     own = (
-        bits + (o.obs_all_health or o.obs_own_health) * (1 + ally_shield) + attack + 2 * o.obs_own_pos + 2 * o.conic_fov
+        bits + (o.obs_all_health or o.obs_own_health) * (1 + ally_shield) + drawn + 2 * o.obs_own_pos + 2 * o.conic_fov
     )
     # SMAC counts the time step in its own block and appends it too, which leaves one zero in between.
     clock = int(o.obs_timestep_number) * (1 if scenario.game == "smacv2" else 2)
     obs_dim = own_start + own + clock if o.obs_starcraft else 1
-    ally_row = 4 + ally_shield + attack + 2 * o.conic_fov + bits
+    ally_row = 4 + ally_shield + drawn + 2 * o.conic_fov + bits
     enemy_row = 3 + enemy_shield + bits
     state = n * ally_row + e * enemy_row + o.state_last_action * n * a + int(o.state_timestep_number)
     return {

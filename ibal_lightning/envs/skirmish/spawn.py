@@ -11,7 +11,7 @@ from ibal_lightning.envs.skirmish.battle import IDLE, NOBODY, TEAM_KINDS, Fighte
 from ibal_lightning.envs.skirmish.dynamics import report
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.orders import advance_to, chase, full_health
-from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle
+from ibal_lightning.envs.skirmish.placement import draw_reflected, draw_surrounded, settle, stand_apart
 from ibal_lightning.envs.skirmish.rng import COMBAT, SPAWN, mix, stream_key, uniform
 from ibal_lightning.envs.skirmish.state import Units
 
@@ -36,13 +36,34 @@ def pick_kind(w: World, draw: float) -> int:
     return choice
 
 
+@part
+def pick_alike(w: World, draw: float, others: int, choice: int) -> int:
+    """Kind of the next unit of a team drawn from all multisets alike, when the one before is of kind ``choice``.
+
+    A multiset is a row of units with a divider before each further kind, and every row is equally likely: the next
+    item is a divider with the share that dividers have of what is left, ``others`` units after this one.
+    """
+    dividers = w.team_kinds - 1 - choice
+    units = others + 1
+    nothing = 1.0  # probability that no divider comes before the unit
+    for skipped in range(dividers):
+        left = dividers - skipped
+        passes = nothing * units / (units + left)
+        if draw < passes:
+            return choice + skipped
+        draw -= passes
+        nothing -= passes
+    return w.team_kinds - 1
+
+
 @block
 def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, last: int) -> int:
-    """Draw the kinds of units first..last-1 by weight, again while all are exceptions; returns the next counter."""
+    """Draw the kinds of units first..last-1, again while all are exceptions; returns the next counter."""
     while True:
-        plain = first == last
+        plain, choice = first == last, 0
         for i in range(first, last):
-            choice = pick_kind(w, uniform(key, counter))
+            draw = uniform(key, counter)
+            choice = pick_alike(w, draw, last - 1 - i, choice) if w.alike else pick_kind(w, draw)
             counter += 1
             f[i].kind = w.team_kind[choice]
             plain |= w.team_exception[choice] == 0
@@ -50,14 +71,29 @@ def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, l
             return counter
 
 
+@part
+def shuffle_kinds(f: Fighters, key: np.uint64, counter: int, last: int) -> int:
+    """Put the kinds of units 0..last-1 in a random order; returns the next counter."""
+    for i in range(last - 1, 0, -1):
+        j = int(uniform(key, counter) * (i + 1))
+        f[i].kind, f[j].kind = f[j].kind, f[i].kind
+        counter += 1
+    return counter
+
+
 @block
 def draw_battle(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
     """SMACv2's teams (the enemy's is a copy, any surplus a second draw) and positions."""
     n = w.n_agents
     counter = draw_team(w, f, key, counter, 0, n)
+    if w.alike:  # drawn kind by kind
+        counter = shuffle_kinds(f, key, counter, n)
     for i in range(n, min(2 * n, w.n_units)):
         f[i].kind = f[i - n].kind
     counter = draw_team(w, f, key, counter, min(2 * n, w.n_units), w.n_units)
+    if w.fixed_starts:
+        stand_apart(w, f)
+        return counter
     counter += 1
     if uniform(key, counter - 1) < w.reflected:
         return draw_reflected(w, f, key, counter)

@@ -1,6 +1,7 @@
 """The global state: ally rows, enemy rows, last actions, clock (``get_state`` of the genuine packages).
 
-Row of an ally: health, cooldown or energy, x, y, shield, attack probability, view, type one-hot (always at the end).
+Row of an ally: health, cooldown or energy, x, y, shield, attack probability, health level, view, type one-hot (always
+at the end).
 Row of an enemy: health, x, y, shield, type one-hot. Positions count from the centre, in map extents. The dead are zero.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ibal_lightning.envs.skirmish.abilities import shown_health
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import is_healer
 from ibal_lightning.envs.skirmish.memory import Memory
@@ -17,15 +19,8 @@ from ibal_lightning.envs.skirmish.state import Units
 
 
 @part
-def write_state(
-    rules: Rules, units: Units, memory: Memory, g: int, obs: NDArray[np.float32], state: NDArray[np.float32]
-) -> None:
-    """Write state (S,) of game g; obs (n, D) is what it consists of under ``obs_instead_of_state``."""
-    if rules.obs_instead_of_state:
-        for i in range(rules.n_agents):
-            for k in range(rules.obs_dim):
-                state[i * rules.obs_dim + k] = obs[i, k]
-        return
+def write_state(rules: Rules, units: Units, memory: Memory, g: int, state: NDArray[np.float32]) -> None:
+    """Write state (S,) of game g."""
     for k in range(rules.state_dim):
         state[k] = 0.0
     for i in range(rules.n_agents):
@@ -49,7 +44,7 @@ def write_ally(rules: Rules, units: Units, memory: Memory, g: int, i: int, state
     """Row of a living ally."""
     at, kind = i * rules.state_ally_width, units.kind[g, i]
     busy = units.energy[g, i] if is_healer(rules, units, g, i) else units.cooldown[g, i]
-    state[at] = np.float64(units.health[g, i]) / units.health_max[g, i]
+    state[at] = shown_health(rules, units, memory, g, i)
     state[at + 1] = busy / rules.max_cooldown[kind]
     state[at + 2] = (units.x[g, i] - rules.map_x / 2) / rules.max_distance_x
     state[at + 3] = (units.y[g, i] - rules.map_y / 2) / rules.max_distance_y
@@ -59,6 +54,9 @@ def write_ally(rules: Rules, units: Units, memory: Memory, g: int, i: int, state
         at += 1
     if rules.stochastic_attack:
         state[at] = memory.attack_probability[g, i]
+        at += 1
+    if rules.stochastic_health:
+        state[at] = memory.health_level[g, i]
         at += 1
     if rules.conic_fov:
         state[at] = memory.fov[g, i, 0]
