@@ -255,7 +255,10 @@ def test_fingerprints_tell_battles_apart() -> None:
     ("build", "message"),
     [
         (lambda: Smac(map_name="3n"), "Unknown SMAC map '3n'.*3m"),
+        (lambda: Smac(map_name=["3m"]), r"Unknown SMAC map \['3m'\]"),
         (lambda: SmacV2(scenario="teran_5_vs_5"), "did you mean terran_5_vs_5"),
+        (lambda: make("3m").load_state_dict({}), "no saved battle"),
+        (lambda: make("3m").load_state_dict({"arrays": {"units.x": [0.0]}}), "no saved battle"),
         (lambda: Smac(num_envs=0), "num_envs must be a whole number of at least 1"),
         (lambda: Smac(device="cuda"), "device='cuda'"),
         (lambda: Smac(engine="skirmish", heuristic_ai=True), "heuristic_ai=True cannot be played"),

@@ -106,16 +106,20 @@ def smac_maps() -> tuple[str, ...]:
     return tuple(load_facts("maps")["maps"])
 
 
-@cache
 def smac_scenario(map_name: str) -> Scenario:
     """The SMAC map of that name.
 
     Raises:
         ValueError: no such map, or its data is malformed.
     """
+    if map_name not in smac_maps():
+        raise ValueError(f"Unknown SMAC map {map_name!r}: {nearest_names(map_name, smac_maps())}")
+    return _known_map(map_name)
+
+
+@cache
+def _known_map(map_name: str) -> Scenario:
     maps = load_facts("maps")["maps"]
-    if map_name not in maps:
-        raise ValueError(f"Unknown SMAC map {map_name!r}: {nearest_names(map_name, maps)}")
     try:
         return parse_map(map_name, maps[map_name])
     except (KeyError, TypeError, IndexError) as error:

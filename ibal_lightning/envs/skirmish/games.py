@@ -74,9 +74,15 @@ class SkirmishGames:
         return state | {"arrays": {name: torch.from_numpy(array) for name, array in state["arrays"].items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
-        arrays = {name: tensor.numpy() for name, tensor in state["arrays"].items()}
-        self.engine.load_state_dict({**state, "arrays": arrays})
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            ValueError: it is no such state, or one of another battle; then nothing has changed.
+        """
+        arrays = state.get("arrays") if isinstance(state, Mapping) else None
+        if not isinstance(arrays, Mapping) or not all(isinstance(array, Tensor) for array in arrays.values()):
+            raise ValueError("This is no saved battle: what state_dict gives holds arrays by name.")
+        self.engine.load_state_dict({**state, "arrays": {name: tensor.numpy() for name, tensor in arrays.items()}})
         self._timestep()
 
     def close(self) -> None:
