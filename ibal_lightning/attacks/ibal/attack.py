@@ -18,7 +18,7 @@ from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.attacks.scripted import propose
 from ibal_lightning.estimators.joint_additive import parameter_groups
-from ibal_lightning.estimators.transitions import Context, draw_transitions
+from ibal_lightning.estimators.transitions import Context, Transitions, draw_transitions
 from ibal_lightning.functional.options import adds_options
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
@@ -140,21 +140,28 @@ class Ibal(Attack):
 
     def loss(self, batch: EpisodeBatch) -> LossOutput | None:
         """Fit the estimators to real steps of the batch: executed actions, clean observations."""
-        parts = {"observation_nats": self.guided, "action_nats": self.rewrite}
-        learning = {name: part.model for name, part in parts.items() if part is not None}
-        if not learning:
+        if self.guided is None and self.rewrite is None:
             return None
         draw = int(self.updates)
-        rows = draw_transitions(batch, self.options.rows, self.spec.episode_limit, draw)
+        seen, rows = self._rows(batch, self.options.rows, draw)
         self.updates += 1
         losses, logs = [], {}
-        for name, model in learning.items():
-            model.update_moments(rows.now)
-            loss, logs[name] = model.loss(rows, draw)
+        if self.guided is not None:
+            loss, logs["observation_nats"] = self.guided.learn(seen, draw)
+            losses.append(loss)
+        if self.rewrite is not None:
+            loss, logs["action_nats"] = self.rewrite.learn(rows, draw)
             losses.append(loss)
         if self.guided is not None and draw % TABLE_EVERY == 0:
-            self.guided.tabulate(rows)
+            self.guided.tabulate(seen)
         return LossOutput(torch.stack(losses).sum(), logs)
+
+    def _rows(self, batch: EpisodeBatch, rows: int, draw: int) -> tuple[Transitions, Transitions]:
+        """The same real steps of the batch as mask and rewrite condition on them; ``draw`` numbers the draw."""
+        drawn = draw_transitions(batch, rows, self.spec.episode_limit, draw)
+        recalled = batch if self.guided is None else self.guided.recall(batch)
+        seen = drawn if recalled is batch else draw_transitions(recalled, rows, self.spec.episode_limit, draw)
+        return seen, drawn
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
@@ -171,10 +178,12 @@ class Ibal(Attack):
             return
         young = int(self.updates) < self.options.warmup_updates // 2  # such a model would tarnish its own record
         draw = -1 - int(self.updates)
-        rows = draw_transitions(batch, HEALTH_ROWS, self.spec.episode_limit, draw)
-        for part in (self.guided, self.rewrite):
-            if part is not None:
-                part.examine(rows, draw, young=young)
+        with torch.no_grad():
+            seen, rows = self._rows(batch, HEALTH_ROWS, draw)
+        if self.guided is not None:
+            self.guided.examine(seen, draw, young=young)
+        if self.rewrite is not None:
+            self.rewrite.examine(rows, draw, young=young)
 
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the estimators' health: held-out nats, chance, attribution."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.options import IbalOptions
+from ibal_lightning.estimators.behaviour import BehaviourModel
 from ibal_lightning.estimators.health import Health
+from ibal_lightning.estimators.history import JointHistory
 from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.transitions import Context, Transitions
@@ -17,7 +19,7 @@ from ibal_lightning.functional.mutual_information import reference_policy, unifo
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
-from ibal_lightning.types import EnvSpec, VictimView
+from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
 ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
@@ -28,8 +30,8 @@ HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 class Reference:
     """The distribution over "what if it acted otherwise".
 
-    ``kind`` is "uniform" over legal actions, or "soft": the victim's own policy, or of utilities a softmax at a
-    temperature, mixed with a share of uniform.
+    ``kind`` is "uniform" over legal actions, "soft": the victim's own policy, or of utilities a softmax at a
+    temperature, mixed with a share of uniform, or "behaviour_model": a model of the policy, mixed likewise.
     """
 
     kind: str
@@ -37,19 +39,19 @@ class Reference:
     temperature: float
 
     def __post_init__(self) -> None:
-        check_choice("attack.p_ref", self.kind, ("uniform", "soft"))
+        check_choice("attack.p_ref", self.kind, ("uniform", "soft", "behaviour_model"))
         check_range("attack.eps_ref", self.uniform_share, 0, 1)
         check_range("attack.t_ref", self.temperature, 1e-3)
 
-    def __call__(self, view: VictimView) -> Tensor:
+    def __call__(self, view: VictimView, behaviour: BehaviourModel | None = None) -> Tensor:
         """(B, N, A) of each agent at this step."""
         if self.kind == "uniform":
             return uniform_legal(view.avail_actions)
         return reference_policy(
-            view.scores(view.obs),
+            view.scores(view.obs) if behaviour is None else behaviour(view.obs),
             view.avail_actions,
             uniform_share=self.uniform_share,
-            temperature=None if view.logits else self.temperature,
+            temperature=None if view.logits or behaviour is not None else self.temperature,
         )
 
 
@@ -92,6 +94,7 @@ class ObservationMask(nn.Module):
         super().__init__()
         self.reference = Reference(options.p_ref, options.eps_ref, options.t_ref)
         check_choice("attack.maskable", options.maskable, ("all", "ally_features"))
+        check_choice("attack.history", options.history, ("state", "gru"))
         check_choice("attack.observation_head", options.observation_head, list(HEADS))
         check_choice("attack.score_mode", options.score_mode, ("step", "table"))
         check_choice("attack.score_transform", options.score_transform, ("halflog", "raw"))
@@ -101,8 +104,12 @@ class ObservationMask(nn.Module):
         self.dims, self.lowest = threat.max_dims(spec), options.mask_rule == "bottom"
         self.score_mode, self.transform = options.score_mode, options.score_transform
         self.score_eps, self.score_every = options.score_eps, options.score_every
+        self.history = JointHistory(spec) if options.history == "gru" else None
+        read = spec if self.history is None else replace(spec, state_dim=self.history.width)
+        modelled = options.p_ref == "behaviour_model"
+        self.behaviour = BehaviourModel(spec, hidden=options.hidden) if modelled else None
         self.model = HEADS[options.observation_head](
-            spec,
+            read,
             hidden=options.hidden,
             rank=options.rank,
             layers=options.layers,
@@ -114,10 +121,11 @@ class ObservationMask(nn.Module):
         self.maskable: Tensor
         self.register_buffer("maskable", maskable_dims(self.health.about, options.maskable), persistent=False)
         self.before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self.hidden: Tensor | None = None  # memory of the current episodes
 
     def begin(self, num_envs: int, warm: bool, generator: torch.Generator) -> None:
         """Start B episodes; the dims are random where the model is not warm or explains nothing."""
-        self.before = None
+        self.before = self.hidden = None
         self.chosen = torch.zeros(num_envs, *self.shape, dtype=torch.bool, device=generator.device)
         rank = torch.rand(num_envs, *self.shape, generator=generator, device=generator.device)
         self.rank = None if warm and self.health.good else rank + ABOVE_ZERO
@@ -140,9 +148,17 @@ class ObservationMask(nn.Module):
         return step <= 1 or step % self.score_every == 0
 
     def _remember(self, view: VictimView) -> None:
-        """Keep state, obs, alive and reference of this moment: with its actions they make the next step's scores."""
-        if self.rank is None and self.score_mode == "step" and self._looks(view.step + 1):
-            self.before = view.state.clone(), view.obs.clone(), view.alive.clone(), self.reference(view)
+        """Keep state (or history), obs, alive and reference: with the actions of now they make the next scores."""
+        if self.rank is not None or self.score_mode != "step":
+            return
+        state = view.state
+        if self.history is not None:
+            state, self.hidden = self.history.advance(
+                self._standardised(view.obs), view.last_actions_taken, self.hidden
+            )
+        if self._looks(view.step + 1):
+            p_ref = self.reference(view, self.behaviour)
+            self.before = state.clone(), view.obs.clone(), view.alive.clone(), p_ref
 
     def _value(self, view: VictimView, games: Tensor, cut: Tensor) -> Tensor:
         """(G, N, O) what each dim that the agents are about to read tells about their living opponents, or ranks."""
@@ -162,6 +178,22 @@ class ObservationMask(nn.Module):
         if self.transform == "raw":
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
+
+    def recall(self, batch: EpisodeBatch) -> EpisodeBatch:
+        """The batch as the model conditions on it: a code of the history may stand in for the state."""
+        if self.history is None:
+            return batch
+        return replace(batch, state=self.history.unroll(self._standardised(batch.obs), batch.actions_taken))
+
+    def _standardised(self, obs: Tensor) -> Tensor:
+        """(..., O) observations in standard deviations of each dim."""
+        return self.model.joint.trunk.obs_moments.normalise(obs)
+
+    def learn(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
+        """() loss of everything that is learnt here, and the observation model's gain in nats."""
+        self.model.update_moments(rows.now)
+        loss, gain = self.model.loss(rows, draw)
+        return (loss if self.behaviour is None else loss + self.behaviour.learn(rows)), gain
 
     def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""

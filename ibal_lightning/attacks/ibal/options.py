@@ -32,7 +32,10 @@ class IbalOptions:
         score_every: steps between two looks at the scores; the masked dims stay the same in between.
         observation_head: form of the observation model: "gaussian", or "hurdle", which takes flags and zeros for events
             of their own: more nats, slightly better attribution, 8 times the cost of a look on 8m.
-        p_ref: reference distribution of actions: "uniform" over legal ones, or "soft".
+        history: what the observation model conditions on beside observation and actions: the "state", or "gru", a
+            learnt code of what all agents have seen and done so far.
+        p_ref: reference distribution of actions: "uniform" over legal ones, "soft", from the victim's own scores, or
+            "behaviour_model", learnt from watching it.
         eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
             All three are for score_mode=step: the table is always of uniform legal actions, and it also serves the
             first step of an episode.
@@ -75,6 +78,7 @@ class IbalOptions:
     score_eps: float = 1e-6
     score_every: int = 4
     observation_head: str = "gaussian"
+    history: str = "state"
     p_ref: str = "soft"
     eps_ref: float = 0.2
     t_ref: float = 0.5

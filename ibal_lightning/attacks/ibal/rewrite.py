@@ -67,6 +67,11 @@ class ActionRewrite(nn.Module):
                 spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
             )
 
+    def learn(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
+        """() loss of the model, and its gain in nats."""
+        self.model.update_moments(rows.now)
+        return self.model.loss(rows, draw)
+
     @torch.no_grad()
     def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the gain on transitions that the model has not learnt from; ``draw`` numbers the look."""
