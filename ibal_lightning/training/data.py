@@ -68,6 +68,7 @@ class InducedDecPOMDP(L.LightningDataModule):
     ) -> None:
         super().__init__()
         backbone.check_rollout(env.num_envs)
+        attack.check_training()
         self.collector = Collector(env, backbone, attack, seed=seed, device=device)
         self.backbone, self.attack = backbone, attack
         self.batch_episodes, self.attack_window = batch_episodes, attack_window

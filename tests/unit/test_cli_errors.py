@@ -45,6 +45,7 @@ MISTAKES = [
         ["training.attack_warmup_updates_per_episode=0", "attack.warmup_updates=0"],
     ),
     ("env=lbf attack=ibal attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
+    ("env=lbf attack=ibal_max attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
     ("env=lbf attack=ibal attack.lr=-1", ["attack.lr must be a finite number above 0, got -1"]),
     ("env=lbf threat.dims=1.5", ["threat.dims must be a share below 1 or a whole number of dims, got 1.5"]),
     ("env=lbf training.keep_replay=3.5", ["training.keep_replay=3.5", "true or false"]),
