@@ -128,6 +128,19 @@ def test_a_gpu_that_is_not_there_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_resume_with_other_games_is_refused_before_any_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    played = "env: {_target_: never.built}\ntraining: {num_envs: 4}\ntrainer: {}\n"
+    (tmp_path / "run" / "config.yaml").write_text(played)
+    for file in ("manifest.json", "checkpoints/last.ckpt"):
+        (tmp_path / "run" / file).write_text("{}")
+    assert main(["training.resume=run", "training.num_envs=2"]) == 2
+    assert "run plays 4 games side by side and can only go on with these" in capfd.readouterr().err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a path below a file")
 def test_an_impossible_run_directory_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
