@@ -88,6 +88,9 @@ class Attack(nn.Module):
         """Whether the attack has learnt enough to be used; until then training gives it more updates."""
         return True
 
+    def check_training(self) -> None:
+        """Raise ``ValueError`` where training would not meet the attack that was asked for; called before it begins."""
+
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Begin B new episodes: draw groups, probabilities, victims."""
 

@@ -59,16 +59,19 @@ class Combined(Attack):
         """Begin B new episodes in both parts.
 
         The action part draws from the stream that it has alone, and the observation part beside it: one seed strikes
-        the same agents with and without masks.
+        the same agents at the same steps with and without masks. An action part that draws at every step has to do so
+        from a ``branch`` that it takes here, for games of other lengths draw another number of times.
         """
         before = generator.get_state()
         self.action.reset(num_envs, generator)
         moved = not torch.equal(before, generator.get_state())  # where it stands still, masks would repeat themselves
-        self.observation.reset(num_envs, beside(generator, "observation") if moved else generator)
+        self.stream = beside(generator, "observation") if moved else generator
+        self.observation.reset(num_envs, self.stream)
 
     def perturb_obs(self, view: VictimView, generator: torch.Generator) -> Tensor:
         """(B, N, O) of the observation part."""
-        return self.observation.perturb_obs(view, generator)
+        del generator
+        return self.observation.perturb_obs(view, self.stream)
 
     def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N) i64 of the action part."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.functional.masking import legal, random_legal
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.functional.random import branch
 from ibal_lightning.functional.subsets import random_subset
 from ibal_lightning.types import EnvSpec, VictimView
 
@@ -18,6 +19,8 @@ RULES = ("inert", "random", "min_q")
 
 class Scripted(Attack):
     """A few agents, drawn per episode, act by a rule at some steps (IBAL_STUDY 3).
+
+    As with ``RandomAction`` every rollout has a stream of its own.
 
     Args:
         rule: "inert" (stop), "random" (uniform legal), "min_q" (what the victim's own scores like least; for policy
@@ -43,11 +46,13 @@ class Scripted(Attack):
         """Draw the agents of B new episodes."""
         sizes = torch.full((num_envs,), self.count, device=generator.device)
         self.chosen = random_subset(sizes, self.spec.n_agents, generator)
+        self.stream = branch(generator, "strikes")
 
     def perturb_actions(self, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N) i64: the rule's action for the chosen at the steps it acts."""
-        now = torch.rand(len(actions), 1, generator=generator, device=actions.device) < self.p
-        return torch.where(self.chosen & now, propose(self.rule, self.spec, view, actions, generator), actions)
+        del generator
+        now = torch.rand(len(actions), 1, generator=self.stream, device=actions.device) < self.p
+        return torch.where(self.chosen & now, propose(self.rule, self.spec, view, actions, self.stream), actions)
 
 
 def propose(rule: str, spec: EnvSpec, view: VictimView, actions: Tensor, generator: torch.Generator) -> Tensor:

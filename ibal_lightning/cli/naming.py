@@ -1,4 +1,4 @@
-"""What configs can ask for with ``${...}``: names of run directories, and values that depend on the task."""
+"""What configs can ask for with ``${...}``: names of run directories, values that depend on the task or on others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def register() -> None:
-    """Make ``${run_name:}`` (``smac-3m/ibal-qmix``) and ``${by_task:default,{task:value}}`` known to every config."""
+    """Make these known to every config.
+
+    ``${run_name:}`` (``smac-3m/ibal-qmix``), ``${by_task:default,{task:value}}`` and ``${divisor:number,most}``.
+    """
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("by_task", by_task, replace=True)
+    OmegaConf.register_new_resolver("divisor", divisor, replace=True)
 
 
 def run_name(*, _root_: DictConfig) -> str:
@@ -28,6 +32,11 @@ def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> A
     """The value of the first pattern that the task matches (``5m_vs_6m``, ``terran_*``), else the default."""
     name = str(task(_root_))
     return next((value for pattern, value in values.items() if fnmatchcase(name, str(pattern))), default)
+
+
+def divisor(number: int, most: int) -> int:
+    """The largest number up to ``most`` that divides another: what a preset asks for fits what a user asks for."""
+    return max(part for part in range(1, most + 1) if number % part == 0)
 
 
 def task(config: DictConfig) -> str | None:

@@ -19,7 +19,7 @@ class Training:
     replay_episodes: int = MISSING  # capacity of the replay
     batch_episodes: int = MISSING  # episodes in one update
     updates_per_episode: float = MISSING  # learner updates for each finished episode
-    lr_finish: float = MISSING  # share of the backbone's learning rate left at env_steps; it falls linearly
+    lr_finish: float = MISSING  # the backbone's learning rate falls to this share at env_steps; 1 leaves it alone
     attack_updates_per_episode: float = MISSING  # the same for the attack's own loss
     attack_warmup_updates_per_episode: float = MISSING  # and until it is warm
     attack_window: int = MISSING  # the attack learns from this many newest episodes

@@ -20,7 +20,8 @@ def open_run(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
     """The run directory and its config; a resumed run keeps its own config but for training and evaluation.
 
     Raises:
-        ValueError: there is no such run, it is an imported policy, or a word would change what cannot be changed.
+        ValueError: there is no such run, it is an imported policy, or a word would change what cannot be changed, the
+            number of games included.
     """
     if cfg.training.resume is None:
         return RunDirectory(HydraConfig.get().runtime.output_dir), cfg
@@ -37,6 +38,7 @@ def open_run(cfg: DictConfig) -> tuple[RunDirectory, DictConfig]:
     defaults = {name: OmegaConf.to_container(cfg[name]) for name in ("training", "evaluation")}  # the run may lack some
     config = OmegaConf.merge(defaults, directory.config(), OmegaConf.from_dotlist(given))
     assert isinstance(config, DictConfig)
+    _check_games(config, directory)
     return directory, config
 
 
@@ -44,11 +46,11 @@ def restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, 
     """The checkpoint to resume from, or None; its weights, counters, games and replay are loaded already.
 
     Raises:
-        ValueError: it is of another environment or number of games, or its replay is missing or of another size.
+        ValueError: it is of another environment, or its replay is missing or of another size.
     """
     if config.training.resume is None:
         return None
-    _check(config, directory, data.collector.env.spec.fingerprint)
+    directory.check_fingerprint(data.collector.env.spec.fingerprint)
     checkpoint = directory.checkpoint()
     for part, owner in (("backbone", module.backbone), ("attack", module.attack)):
         load_part(owner, checkpoint, part, directory.path)
@@ -60,8 +62,8 @@ def restore(config: DictConfig, directory: RunDirectory, data: InducedDecPOMDP, 
     return directory.checkpoints / "last.ckpt"
 
 
-def _check(config: DictConfig, directory: RunDirectory, fingerprint: str) -> None:
-    directory.check_fingerprint(fingerprint)
+def _check_games(config: DictConfig, directory: RunDirectory) -> None:
+    """Refuse another number of games before any are started: their state is saved game by game."""
     played, asked = directory.config().training.num_envs, config.training.num_envs
     if asked != played:
         raise ValueError(

@@ -33,6 +33,7 @@ from ibal_lightning.cli.run_directory import RunDirectory, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.option_types import check_options
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
@@ -48,7 +49,14 @@ from ibal_lightning.training.progress import EnvStepProgress
 from ibal_lightning.training.time_split import TimeSplit
 
 logger = logging.getLogger(__name__)
-OURS = ("max_epochs", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")  # not the user's to set
+OURS = {  # arguments of Lightning's Trainer that are not the user's to set, and what is
+    **dict.fromkeys(
+        ("max_epochs", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "callbacks"),
+        "training.* says when a run ends, what it logs and what it keeps",
+    ),
+    "logger": "logger=[csv,tensorboard] chooses the loggers",
+    "default_root_dir": "hydra.run.dir=... chooses the run directory",
+}
 
 
 def run(cfg: DictConfig) -> float:
@@ -101,9 +109,10 @@ def _check(config: DictConfig) -> None:
     check_choice("training.stop_metric", config.training.stop_metric, [f"test_{name}" for name in NAMES])
     if config.training.stop_at is not None and not config.training.test_interval:
         raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
-    ours = [name for name in OURS if name in config.trainer]
-    if ours:
-        raise ValueError(f"trainer.{ours[0]} cannot be set: training.* says when a run ends and what it keeps")
+    for name in config.trainer:
+        if name in OURS:
+            raise ValueError(f"trainer.{name} cannot be set: {OURS[name]}")
+    check_options("trainer", L.Trainer, config.trainer)
 
 
 def _check_warm_up(data: InducedDecPOMDP) -> None:

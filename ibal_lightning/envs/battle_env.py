@@ -18,6 +18,7 @@ from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities, Options
 from ibal_lightning.envs.skirmish.recording import Recorder
 from ibal_lightning.envs.skirmish.rules import make_rules
 from ibal_lightning.envs.skirmish.visibility import visibility_matrix
+from ibal_lightning.functional.options import whole
 from ibal_lightning.types import Timestep
 
 
@@ -114,7 +115,7 @@ class BattleEnv:
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Start new episodes in the games of ``mask`` (B,) (all by default); ``seed`` restarts every stream."""
-        return self._games.reset(seed=seed, mask=mask)
+        return self._games.reset(seed=None if seed is None else whole("seed", seed), mask=mask)
 
     def step(self, actions: Tensor) -> Timestep:
         """One step of all games that are not over, with the joint actions (B, N) i64.

@@ -25,6 +25,7 @@ from ibal_lightning.envs.skirmish.play import play_shares
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.switches import changed_switches
 from ibal_lightning.envs.worker_games import WorkerGames
+from ibal_lightning.functional.options import whole
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.types import EnvSpec
 
@@ -47,8 +48,8 @@ class Request:
     switches: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 1:
-            raise ValueError(f"num_envs must be a whole number of at least 1, not {self.num_envs!r}.")
+        for name, least in (("num_envs", 1), ("seed", None), ("threads", 1)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))  # numpy's become Python's
         if self.device != "cpu":
             raise ValueError(
                 f"env.device={self.device!r}: the battles run on the CPU only; use env.device=cpu. "

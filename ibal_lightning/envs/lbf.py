@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ibal_lightning.envs.lbf_games import LbfGames, make_foraging
 from ibal_lightning.envs.lbf_workers import LbfWorkers
-from ibal_lightning.functional.options import check_range
+from ibal_lightning.functional.options import whole
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.types import EnvSpec, Timestep
 
@@ -52,8 +52,7 @@ class Lbf:
         workers: int = 0,
         continuing_episode: bool = False,
     ) -> None:
-        check_range("num_envs", num_envs, 1)
-        check_range("env.workers", workers, 0)
+        num_envs, workers = whole("num_envs", num_envs, 1), whole("env.workers", workers, 0)
         if device != "cpu":
             raise ValueError(f"env.device={device!r}: lbforaging runs on the CPU only; use env.device=cpu")
         check_task(task)
@@ -138,7 +137,12 @@ def check_task(task: str) -> None:
 
 
 def game_seeds(seed: int, num_envs: int) -> list[int]:
-    """A seed for every game."""
+    """A seed for every game.
+
+    Raises:
+        ValueError: the seed is no whole number.
+    """
+    seed = whole("seed", seed)
     return [derive_seed(seed, f"lbf game {index}") % 2**32 for index in range(num_envs)]
 
 

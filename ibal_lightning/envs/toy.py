@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibal_lightning.functional.options import usable_device
+from ibal_lightning.functional.options import usable_device, whole
 from ibal_lightning.functional.random import stream
 from ibal_lightning.types import EnvSpec, Timestep
 
@@ -32,9 +32,7 @@ class ToyEnv(ABC):
     def __init__(
         self, *, num_envs: int = 32, seed: int = 0, n_agents: int = 2, options: str = "", device: str = "cpu"
     ) -> None:
-        for name, value in (("num_envs", num_envs), ("n_agents", n_agents)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        num_envs, n_agents = whole("num_envs", num_envs, 1), whole("n_agents", n_agents, 1)
         self.num_envs, self.device = num_envs, usable_device("env.device", device)
         self.spec = EnvSpec(
             n_agents=n_agents,
@@ -47,7 +45,7 @@ class ToyEnv(ABC):
             null_obs=torch.zeros(2),
             fingerprint=f"toy/{self.name}/{n_agents}{options}",
         )
-        self.generator = stream(seed, "env", self.device)
+        self.generator = stream(whole("seed", seed), "env", self.device)
         self.cue = torch.ones(num_envs, device=self.device)
         self.time = torch.zeros(num_envs, dtype=torch.long, device=self.device)
 
@@ -62,7 +60,7 @@ class ToyEnv(ABC):
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Start new episodes; see ``Env.reset``."""
         if seed is not None:
-            self.generator = stream(seed, "env", self.device)
+            self.generator = stream(whole("seed", seed), "env", self.device)
         mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.device) if mask is None else mask
         if self.cued:
             coins = torch.rand(self.num_envs, generator=self.generator, device=self.device) < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,22 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
     if not low <= value <= high:
         limits = f">= {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def whole(name: str, value: object, least: int | None = None) -> int:
+    """A whole number as an ``int``: numpy's and torch's count, true and false do not.
+
+    Raises:
+        ValueError: it is none, or below ``least``; names the option.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        limit = "" if least is None else f" of at least {least}"
+        raise ValueError(f"{name} must be a whole number{limit}, not {value!r}")
+    return number
 
 
 def check_ranges(

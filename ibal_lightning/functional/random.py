@@ -26,6 +26,12 @@ def beside(generator: torch.Generator, name: str) -> torch.Generator:
     return stream(int.from_bytes(digest[:8], "big"), name, generator.device)
 
 
+def branch(generator: torch.Generator, name: str) -> torch.Generator:
+    """A generator of its own, seeded by one draw: however much is drawn from it, the other has moved on by one."""
+    seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
+    return stream(int(seed), name, generator.device)
+
+
 @contextlib.contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
     """Run a block (such as building a network) under its own global seed and leave the global stream untouched."""

@@ -68,6 +68,7 @@ class InducedDecPOMDP(L.LightningDataModule):
     ) -> None:
         super().__init__()
         backbone.check_rollout(env.num_envs)
+        attack.check_training()
         self.collector = Collector(env, backbone, attack, seed=seed, device=device)
         self.backbone, self.attack = backbone, attack
         self.batch_episodes, self.attack_window = batch_episodes, attack_window
@@ -95,7 +96,8 @@ class InducedDecPOMDP(L.LightningDataModule):
         for name, episodes, store, room in needs:
             if episodes > room:
                 raise ValueError(f"training.{name}={episodes} is more than training.{store}={room} episodes")
-        way_out = "method=vanilla" if on_policy else "an on-policy backbone (backbone=mappo)"
+        needless = "" if on_policy else "backbone=mappo "  # an attack that learns needs a replay beside any backbone
+        way_out = f"{needless}method=vanilla" if self.attack_learns else "an on-policy backbone (backbone=mappo)"
         check_memory(env, self.attack, capacity, self.collector.device, option=option, way_out=way_out)
         return Replay(env.spec, self.attack, capacity=capacity, device=self.collector.device)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from attacking import intended, random_view
+from attacking import intended, play_step, random_view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import make_spec
@@ -80,7 +80,9 @@ def test_random_mask_writes_the_null_value() -> None:
 def test_random_actions_are_uniform_legal_and_as_frequent_as_asked() -> None:
     view = random_view(SPEC, 4000, 0)
     actions = intended(view)
-    taken = RandomAction(SPEC, Threat(), p=0.25).perturb_actions(view, actions, generator(5))
+    attack = RandomAction(SPEC, Threat(), p=0.25)
+    attack.reset(4000, generator(5))
+    taken = attack.perturb_actions(view, actions, generator())
     assert view.avail_actions.gather(-1, taken[..., None]).all()
     choices = view.avail_actions.sum(-1)
     expected = 0.25 * ((choices - 1) / choices)[view.alive].mean()
@@ -160,8 +162,10 @@ def test_a_combined_attack_is_the_sum_of_its_parts() -> None:
     actions = intended(view)
     assert torch.equal(attack.perturb_obs(view, generator()), attack.observation.perturb_obs(view, generator()))
     taken = attack.perturb_actions(view, actions, generator())
-    assert torch.equal(taken, attack.action.perturb_actions(view, actions, generator()))
     assert (taken != actions).any()
+    alone = RandomAction(SPEC, Threat(), p=0.5)
+    alone.reset(50, generator())
+    assert torch.equal(taken, alone.perturb_actions(view, actions, generator()))
     assert Combined(SPEC, Threat(), observation=RandomMask, action=InitialHealth).env_options == {"ally_health": 0.85}
     assert not Combined(SPEC, Threat(dims=3), observation=Ibal, action=RandomAction).warm
 
@@ -179,6 +183,22 @@ def test_masks_leave_the_choice_of_agents_as_it_is(action, struck: str) -> None:
         assert torch.equal(getattr(combined.action, struck), getattr(alone, struck))
         masks.append(combined.observation.rank.clone())
     assert not torch.equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize("action", [partial(RandomAction, p=0.3), partial(Scripted, rule="random", count=2, p=0.5)])
+def test_masks_leave_the_strikes_as_they_are(action) -> None:
+    """The same agents at the same steps with the same actions, also after games that masks made shorter."""
+    masked = partial(RandomMask, redraw="step")
+    alone, combined = action(SPEC, Threat()), Combined(SPEC, Threat(dims=3), observation=masked, action=action)
+    one, other = generator(), generator()
+    for lengths in ((4, 2), (3, 3)):
+        views = [random_view(SPEC, 50, step, step) for step in range(max(lengths))]
+        alone.reset(50, one)
+        combined.reset(50, other)
+        taken = [alone.perturb_actions(view, intended(view), one) for view in views[: lengths[0]]]
+        with_masks = [play_step(combined, view, other)[2] for view in views[: lengths[1]]]
+        assert all(map(torch.equal, with_masks, taken))
+        assert any((did != intended(view)).any() for did, view in zip(taken, views, strict=False))
 
 
 def test_masks_beside_a_condition_are_drawn_anew() -> None:

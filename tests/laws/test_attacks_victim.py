@@ -100,7 +100,8 @@ def test_scripted_rules(rule: str) -> None:
         scores = view.scores(view.obs)
         worst = torch.where(view.avail_actions, scores, float("inf")).argmin(-1)
         assert (taken[struck] == worst[struck]).all()
-        assert float((taken == worst)[free].float().mean()) == pytest.approx(0.7, abs=0.12)
+        meant = float((actions == worst)[free].float().mean())
+        assert float((taken == worst)[free].float().mean()) == pytest.approx(0.7 + 0.3 * meant, abs=0.1)
     elif rule != "random":
         assert (taken[struck] == (SPEC.inert_action if rule == "inert" else 3)).all()
     always = Scripted(SPEC, Threat(), rule="action 3", count=6)

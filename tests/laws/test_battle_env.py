@@ -144,6 +144,15 @@ def test_a_refused_reset_changes_nothing(request_: dict, message: str) -> None:
     assert_same(play(env, env.reset(), 20), play(same, same.reset(), 20))
 
 
+def test_whole_numbers_may_be_numpys() -> None:
+    numbers = {"num_envs": np.int64(4), "seed": np.uint8(3), "threads": np.int32(2)}
+    env, same = make("3m", **numbers), make("3m", num_envs=4, seed=3, threads=2)
+    assert type(env.num_envs) is int
+    assert_same(play(env, env.reset(seed=np.int64(5)), 5), play(same, same.reset(seed=5), 5))
+    with pytest.raises(ValueError, match=r"seed must be a whole number, not 0\.5"):
+        env.reset(seed=0.5)
+
+
 def test_a_mask_of_whole_numbers_with_a_seed_is_a_mask() -> None:
     env, same = make("3m"), make("3m")
     mask = torch.arange(env.num_envs) % 2
@@ -260,6 +269,11 @@ def test_fingerprints_tell_battles_apart() -> None:
         (lambda: make("3m").load_state_dict({}), "no saved battle"),
         (lambda: make("3m").load_state_dict({"arrays": {"units.x": [0.0]}}), "no saved battle"),
         (lambda: Smac(num_envs=0), "num_envs must be a whole number of at least 1"),
+        (lambda: Smac(num_envs=True), "num_envs must be a whole number of at least 1, not True"),
+        (lambda: Smac(num_envs=2.0), "num_envs must be a whole number of at least 1, not 2.0"),
+        (lambda: Smac(seed=1.5), "seed must be a whole number, not 1.5"),
+        (lambda: Smac(seed=2**64), "The seed must be a whole number of at most 64 bits"),
+        (lambda: Smac(threads=0), "threads must be a whole number of at least 1, not 0"),
         (lambda: Smac(device="cuda"), "device='cuda'"),
         (lambda: Smac(engine="skirmish", heuristic_ai=True), "heuristic_ai=True cannot be played"),
         (

@@ -169,8 +169,6 @@ def batch_steps(batch):
         ({"p_floor": "half"}, "must be a probability"),
         ({"p_max_init": 2.0}, "attack.p_max_init"),
         ({"p_max_init": 0.05}, "attack.p_max_init must be at least attack.p_floor, got 0.05 below 0.1"),
-        ({"p_floor": 0.0}, "attack.p_floor=0 keeps P_max at 0 for good, as attack.alpha=1.1 .* set attack.p_max_init"),
-        ({"p_floor": 0.0, "p_max_init": 0.0}, "attack.p_max_init=0 keeps P_max at 0 .* or attack.alpha=1"),
         ({"p_max_init": math.nan}, "attack.p_max_init"),
         ({"alpha": 0.9}, "attack.alpha must be >= 1"),
         ({"eta": 1.1}, "attack.eta"),
@@ -194,6 +192,41 @@ def batch_steps(batch):
 def test_bad_options_are_refused_by_name(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ibal(SPEC, Threat(dims=3), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "attack.p_floor=0 keeps P_max at 0 for good, as attack.alpha=1.1 .* set attack.p_max_init"),
+        ({"strength": "max"}, "attack.p_floor=0 keeps P_max at 0"),  # which is of evaluation only
+        ({"p_max_init": 0.0}, "attack.p_max_init=0 keeps P_max at 0 .* or attack.alpha=1"),
+    ],
+)
+def test_a_training_refuses_a_curriculum_that_cannot_grow(options: dict, message: str) -> None:
+    attack = Ibal(SPEC, Threat(dims=3), p_floor=0.0, **options)
+    with pytest.raises(ValueError, match=message):
+        attack.check_training()
+
+
+@pytest.mark.parametrize(
+    ("threat", "options"),
+    [
+        (Threat(dims=3), {"action": False}),
+        (Threat(dims=3), {"K": 0}),
+        (Threat(dims=3, actions=False), {}),
+        (Threat(dims=3), {"alpha": 1.0}),
+        (Threat(dims=3), {"p_max_init": 0.1}),
+    ],
+)
+def test_where_nothing_grows_from_it_the_floor_may_be_zero(threat: Threat, options: dict) -> None:
+    Ibal(SPEC, threat, p_floor=0.0, **options).check_training()
+
+
+def test_an_evaluation_at_full_strength_needs_no_floor() -> None:
+    attack = Ibal(SPEC, Threat(dims=3), p_floor=0.0, strength="max", warmup_updates=0).eval()
+    attack.reset(4, torch.Generator().manual_seed(0))
+    assert attack.plan is not None
+    assert (attack.plan.p_act == 1).all()
 
 
 def test_a_curriculum_from_no_attack_at_all_grows() -> None:

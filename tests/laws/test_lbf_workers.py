@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -127,8 +128,19 @@ def test_more_workers_than_games_are_not_started() -> None:
 
 
 def test_a_negative_number_of_workers_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"env.workers must be >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"env.workers must be a whole number of at least 0, not -1"):
         Lbf(num_envs=1, task=TASK, workers=-1)
+
+
+@pytest.mark.parametrize("options", [{"num_envs": 1.0}, {"num_envs": "1"}, {"seed": 0.5}, {"seed": True}])
+def test_what_is_no_whole_number_is_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a whole number"):
+        Lbf(task=TASK, **{"num_envs": 1} | options)
+
+
+def test_numpys_whole_numbers_count() -> None:
+    env, same = Lbf(num_envs=np.int64(2), seed=np.uint8(3), task=TASK), Lbf(num_envs=2, seed=3, task=TASK)
+    assert torch.equal(env.reset().obs, same.reset().obs)
 
 
 @pytest.mark.parametrize("goes_on", [False, True])

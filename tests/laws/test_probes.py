@@ -140,10 +140,13 @@ def test_matrix_games_pay_their_matrix_and_know_their_winner(game: str, best: tu
 def test_wrong_games_and_actions_are_named() -> None:
     with pytest.raises(ValueError, match="did you mean 'climbing'"):
         MatrixGame(num_envs=1, seed=0, game="climing")
-    with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_envs must be a whole number of at least 1, not 0"):
         MatrixGame(num_envs=0, seed=0)
     env = MatrixGame(num_envs=2, seed=0)
     env.reset()
+    for seed in (True, 1.5, "a"):
+        with pytest.raises(ValueError, match="seed must be a whole number"):
+            env.reset(seed=seed)
     with pytest.raises(ValueError, match=r"game 1, agent 0: action 3 is not in 0\.\.2"):
         env.step(torch.tensor([[0, 0], [3, 0]]))
     with pytest.raises(ValueError, match="ally_health"):

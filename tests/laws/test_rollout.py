@@ -14,6 +14,8 @@ from ibal_lightning.attack import Attack, ObsSurface, Threat
 from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.random_mask import RandomMask
 from ibal_lightning.attacks.random_obs import RandomObs
+from ibal_lightning.backbone import Backbone
+from ibal_lightning.backbones.ppo import Mappo
 from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
 from ibal_lightning.functional.random import seeded
@@ -221,6 +223,21 @@ def test_a_replay_that_does_not_fit_is_refused_with_two_ways_out() -> None:
     env = Lbf(num_envs=1, task=TASK)
     with pytest.raises(ValueError, match=r"needs about .* GB.*training.replay_episodes=\d+.*backbone=mappo"):
         InducedDecPOMDP(env, Vdn(env.spec), Attack(env.spec, Threat()), seed=0, replay_episodes=10**9)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "ways_out"),
+    [
+        (Vdn, "replay_episodes", r"training.replay_episodes=\d+, or backbone=mappo method=vanilla, which needs none"),
+        (Mappo, "attack_window", r"training.attack_window=\d+, or method=vanilla, which needs none"),
+    ],
+)
+def test_an_attack_that_learns_needs_a_replay_beside_any_backbone(
+    backbone: type[Backbone], size: str, ways_out: str
+) -> None:
+    env = Lbf(num_envs=1, task=TASK)
+    with pytest.raises(ValueError, match=ways_out):
+        InducedDecPOMDP(env, backbone(env.spec), Ibal(env.spec, Threat(), K=1), seed=0, **{size: 10**9})
 
 
 def test_a_container_has_what_it_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ MISTAKES = [
         ["training.attack_warmup_updates_per_episode=0", "attack.warmup_updates=0"],
     ),
     ("env=lbf attack=ibal attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
+    ("env=lbf attack=ibal_max attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
     ("env=lbf attack=ibal attack.lr=-1", ["attack.lr must be a finite number above 0, got -1"]),
     ("env=lbf threat.dims=1.5", ["threat.dims must be a share below 1 or a whole number of dims, got 1.5"]),
     ("env=lbf training.keep_replay=3.5", ["training.keep_replay=3.5", "true or false"]),
@@ -56,6 +57,11 @@ MISTAKES = [
     ("env=smac env.switches=[a]", ["switches must name battle switches"]),
     ("env=lbf training.updates_per_episode=inf", ["training.updates_per_episode must be a finite number"]),
     ("env=lbf +trainer.max_epochs=3", ["trainer.max_epochs cannot be set"]),
+    ("env=lbf +trainer.callbacks=[x]", ["trainer.callbacks cannot be set: training.* says"]),
+    ("env=lbf +trainer.logger=x", ["trainer.logger cannot be set", "logger=[csv,tensorboard]"]),
+    ("env=lbf +trainer.default_root_dir=/tmp/x", ["trainer.default_root_dir cannot be set", "hydra.run.dir="]),
+    ("env=lbf +trainer.max_step=3", ["trainer.max_step: Trainer has no such option", "'max_steps'"]),
+    ("env=lbf +trainer.max_steps=few", ["trainer.max_steps='few': expected int, got str"]),
     ("env=lbf backbone.mixing_dim=0", ["backbone.mixing_dim must be >= 1"]),
     ("env=lbf env.device=cuda", ["env.device='cuda'", "CPU only"]),
     ("env=matrix_game env.device=cudda", ["env.device must name a device of torch", "'cudda'"]),
@@ -120,6 +126,19 @@ def test_a_gpu_that_is_not_there_is_named(
     assert f"torch {torch.__version__}" in said
     assert "trainer.accelerator=cpu" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resume_with_other_games_is_refused_before_any_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    played = "env: {_target_: never.built}\ntraining: {num_envs: 4}\ntrainer: {}\n"
+    (tmp_path / "run" / "config.yaml").write_text(played)
+    for file in ("manifest.json", "checkpoints/last.ckpt"):
+        (tmp_path / "run" / file).write_text("{}")
+    assert main(["training.resume=run", "training.num_envs=2"]) == 2
+    assert "run plays 4 games side by side and can only go on with these" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a path below a file")

@@ -13,7 +13,7 @@ from ibal_lightning.attack import Attack, ObsSurface, Threat
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
 from ibal_lightning.attacks.ibal.mask import ObservationMask
 from ibal_lightning.attacks.ibal.options import IbalOptions
-from ibal_lightning.attacks.ibal.schedule import Schedule, first_p_max
+from ibal_lightning.attacks.ibal.schedule import Schedule, check_growth, first_p_max
 from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.attacks.scripted import propose
@@ -68,6 +68,11 @@ class Ibal(Attack):
         self.rewrite, self.rule = make_rewrite(spec, self.K, chosen, used=acts, persistent=persistent)
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    def check_training(self) -> None:
+        """Refuse a P_max that could not grow; without overrides it does not matter."""
+        if self.rewrite is not None or self.rule is not None:
+            check_growth(self.options, self.planner.p_floor)
 
     @property
     def group(self) -> Tensor | None:

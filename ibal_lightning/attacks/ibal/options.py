@@ -15,7 +15,8 @@ class IbalOptions:
     Args:
         K: largest group G1; null = by team size (1 up to 5 agents, 2 up to 7, 4 beyond). 0 attacks nobody.
         p_floor: lower end of P_act: a number or "1/K".
-        p_max_init: where P_max starts, at or above the floor; null = at the floor.
+        p_max_init: where P_max starts, at or above the floor; null = at the floor. A training with overrides refuses 0
+            unless alpha is 1.
         alpha: growth factor of P_max; 1 = not adaptive.
         eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
         trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".

@@ -15,7 +15,7 @@ def first_p_max(options: IbalOptions, p_floor: float) -> float:
     """Where P_max starts: ``p_max_init``, or the lower end of P_act.
 
     Raises:
-        ValueError: it is below that end, or at 0, where no factor moves it.
+        ValueError: it is below that end.
     """
     p_max = p_floor if options.p_max_init is None else options.p_max_init
     if p_max < p_floor:
@@ -23,13 +23,21 @@ def first_p_max(options: IbalOptions, p_floor: float) -> float:
             f"attack.p_max_init must be at least attack.p_floor, got {p_max:g} below {p_floor:g}: "
             f"lower attack.p_floor, or leave attack.p_max_init=null to start there"
         )
-    if p_max == 0 and options.alpha != 1:
-        named = f"attack.p_floor={p_floor:g}" if options.p_max_init is None else f"attack.p_max_init={p_max:g}"
+    return p_max
+
+
+def check_growth(options: IbalOptions, p_floor: float) -> None:
+    """Refuse a curriculum that begins where no factor moves it.
+
+    Raises:
+        ValueError: P_max starts at 0 and is to grow.
+    """
+    if first_p_max(options, p_floor) == 0 and options.alpha != 1:
+        named = f"attack.p_floor={p_floor:g}" if options.p_max_init is None else "attack.p_max_init=0"
         raise ValueError(
             f"{named} keeps P_max at 0 for good, as attack.alpha={options.alpha:g} multiplies it: "
             "set attack.p_max_init above 0, or attack.alpha=1 for a P_max that is to stay at 0"
         )
-    return p_max
 
 
 class Schedule(nn.Module):
