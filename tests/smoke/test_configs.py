@@ -173,6 +173,7 @@ PROFILES = [
     ("training=faithful backbone=mappo env.map_name=MMM2", "backbone.minibatches", 2),
     ("training=faithful backbone=mappo env.map_name=MMM2 training.num_envs=5", "backbone.minibatches", 1),
     ("training=fast backbone=mappo", "backbone.minibatches", 4),
+    ("training=fast backbone=mappo env=smacv2", "backbone.minibatches", 1),
     ("training=fast backbone=mappo training.num_envs=6", "backbone.minibatches", 3),
     ("training=fast backbone=ippo training.num_envs=7", "backbone.minibatches", 1),
     ("training=fast backbone=ippo debug=fast training.num_envs=2", "backbone.minibatches", 2),
