@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.battle import Fighters, World
 from ibal_lightning.envs.skirmish.damage import die, settle_blasts
@@ -46,6 +47,18 @@ def shown_health(rules: Rules, units: Units, memory: Memory, g: int, i: int) -> 
         return share
     level = memory.health_level[g, i]
     return (1.0 / (1.0 - level)) * (share - level)
+
+
+@part
+def write_abilities(rules: Rules, memory: Memory, g: int, i: int, row: NDArray[np.float32], at: int) -> int:
+    """Attack probability and health level of agent i, where they are drawn, from column ``at`` on; returns the next."""
+    if rules.stochastic_attack:
+        row[at] = memory.attack_probability[g, i]
+        at += 1
+    if rules.stochastic_health:
+        row[at] = memory.health_level[g, i]
+        at += 1
+    return at
 
 
 @part

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.abilities import shown_health
+from ibal_lightning.envs.skirmish.abilities import shown_health, write_abilities
 from ibal_lightning.envs.skirmish.kernel import part, thin
 from ibal_lightning.envs.skirmish.masks import widen_mask, write_mask
 from ibal_lightning.envs.skirmish.memory import Memory, Outputs
@@ -116,12 +116,7 @@ def write_own(rules: Rules, units: Units, memory: Memory, g: int, i: int, obs: N
         if rules.ally_shield:
             obs[at] = units.shield[g, i] / rules.max_shield[kind]
             at += 1
-    if rules.stochastic_attack:
-        obs[at] = memory.attack_probability[g, i]
-        at += 1
-    if rules.stochastic_health:
-        obs[at] = memory.health_level[g, i]
-        at += 1
+    at = write_abilities(rules, memory, g, i, obs, at)
     if rules.obs_own_pos:
         obs[at] = np.float64(units.x[g, i]) / rules.map_x
         obs[at + 1] = np.float64(units.y[g, i]) / rules.map_y

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.abilities import shown_health
+from ibal_lightning.envs.skirmish.abilities import shown_health, write_abilities
 from ibal_lightning.envs.skirmish.kernel import part
 from ibal_lightning.envs.skirmish.masks import is_healer
 from ibal_lightning.envs.skirmish.memory import Memory
@@ -52,12 +52,7 @@ def write_ally(rules: Rules, units: Units, memory: Memory, g: int, i: int, state
     if rules.ally_shield:
         state[at] = units.shield[g, i] / rules.max_shield[kind]
         at += 1
-    if rules.stochastic_attack:
-        state[at] = memory.attack_probability[g, i]
-        at += 1
-    if rules.stochastic_health:
-        state[at] = memory.health_level[g, i]
-        at += 1
+    at = write_abilities(rules, memory, g, i, state, at)
     if rules.conic_fov:
         state[at] = memory.fov[g, i, 0]
         state[at + 1] = memory.fov[g, i, 1]
