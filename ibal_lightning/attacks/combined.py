@@ -55,6 +55,11 @@ class Combined(Attack):
         """Whether the observation part has learnt enough to be used."""
         return self.observation.warm
 
+    def check_training(self) -> None:
+        """Whatever either part refuses."""
+        self.observation.check_training()
+        self.action.check_training()
+
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Begin B new episodes in both parts.
 

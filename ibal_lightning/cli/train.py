@@ -33,6 +33,7 @@ from ibal_lightning.cli.run_directory import RunDirectory, optimizer_state
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.nearest import did_you_mean
 from ibal_lightning.option_types import check_options
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
@@ -49,13 +50,12 @@ from ibal_lightning.training.progress import EnvStepProgress
 from ibal_lightning.training.time_split import TimeSplit
 
 logger = logging.getLogger(__name__)
-OURS = {  # arguments of Lightning's Trainer that are not the user's to set, and what is
-    **dict.fromkeys(
-        ("max_epochs", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "callbacks"),
-        "training.* says when a run ends, what it logs and what it keeps",
-    ),
+# Arguments of Lightning's Trainer that mean something where learners step their own optimizers once a rollout.
+SETTABLE = ("accelerator", "devices", "deterministic", "benchmark", "detect_anomaly", "profiler")
+INSTEAD = {  # of others
     "logger": "logger=[csv,tensorboard] chooses the loggers",
     "default_root_dir": "hydra.run.dir=... chooses the run directory",
+    "gradient_clip_val": "backbone.max_grad_norm clips gradients",
 }
 
 
@@ -110,8 +110,10 @@ def _check(config: DictConfig) -> None:
     if config.training.stop_at is not None and not config.training.test_interval:
         raise ValueError(f"training.stop_at={config.training.stop_at} needs tests: set training.test_interval above 0")
     for name in config.trainer:
-        if name in OURS:
-            raise ValueError(f"trainer.{name} cannot be set: {OURS[name]}")
+        if name not in SETTABLE:
+            instead = INSTEAD.get(name, "training.* says when a run ends, what it logs and what it keeps")
+            settable = f"trainer takes {', '.join(SETTABLE)}{did_you_mean(name, SETTABLE)}"
+            raise ValueError(f"trainer.{name} cannot be set: {instead}; {settable}")
     check_options("trainer", L.Trainer, config.trainer)
 
 

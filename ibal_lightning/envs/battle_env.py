@@ -31,6 +31,7 @@ class Battle:
     genuine: Mapping[str, Any]  # further arguments of the genuine constructor, such as map_name
     flags: Mapping[str, Any] = field(default_factory=dict)  # the package's own flags
     capabilities: Capabilities = SHIPPED
+    asked: Any = None  # what the fingerprint shows of teams, starts and abilities
 
 
 class BattleEnv:
@@ -106,9 +107,11 @@ class BattleEnv:
         flags |= battle.flags
         options = battle.parse(flags, genuine=request.engine == "sc2")
         rules = make_rules(battle.scenario, options, capabilities=battle.capabilities)
-        matters = {**dataclasses.asdict(options), "capability_config": battle.genuine.get("capability_config")}
+        matters = {**dataclasses.asdict(options), "capability_config": battle.asked}
         if not battle.capabilities.stochastic_health:
             del matters["kill_unit_step_mul"]  # nobody dies of it
+        if rules.second and options.obs_instead_of_state:
+            matters["state"] = "one more look"
         self._games = play(request, battle.scenario, rules, matters=matters, genuine={**flags, **battle.genuine})
         self._rules = rules
         self.spec, self.num_envs, self.device = self._games.spec, self._games.num_envs, self._games.device

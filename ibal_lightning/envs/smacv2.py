@@ -60,7 +60,10 @@ class SmacV2(BattleEnv):
         battle, capabilities = apply_capabilities(battle, capability_config)
         config = _plain(complete(battle, capability_config or {}))
         genuine = {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
-        super().__init__(Battle(battle, smacv2_options, genuine, flags, capabilities), **options)
+        asked = config if capability_config is None else _plain(capability_config)
+        if battle.teams is not None and battle.teams.fixed_starts:
+            asked = {**asked, "start_positions": None}
+        super().__init__(Battle(battle, smacv2_options, genuine, flags, capabilities, asked), **options)
 
 
 def find_scenario(name: str) -> tuple[Scenario, dict[str, Any]]:

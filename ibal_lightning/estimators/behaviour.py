@@ -1,4 +1,4 @@
-"""How often agents take each action, learnt from watching them (``p_ref=behaviour_model``, ALGORITHMS 2.4)."""
+"""How often agents mean to take each action, learnt from play (``p_ref=behaviour_model``, ALGORITHMS 2.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ibal_lightning.types import EnvSpec
 
 
 class BehaviourModel(nn.Module):
-    """Each agent's next action from what its sensors read: a reference that needs no access to the policy."""
+    """Each agent's intended action from what its sensors read now: a reference that asks the policy for no scores.
+
+    It has no memory and learns from training play, so that it holds the team's exploration.
+    """
 
     def __init__(self, spec: EnvSpec, *, hidden: int) -> None:
         super().__init__()

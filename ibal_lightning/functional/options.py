@@ -69,7 +69,8 @@ def whole(name: str, value: object, least: int | None = None) -> int:
         ValueError: it is none, or below ``least``; names the option.
     """
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        truth = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+        number = None if truth else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None or (least is not None and number < least):

@@ -117,23 +117,31 @@ def test_levels_of_teammates_can_be_hidden() -> None:
     assert (now.obs[..., env.spec.obs_names.index("own: health level")] > 0).all()
 
 
-@pytest.mark.parametrize("left", [1, 2, 7])
-@pytest.mark.parametrize("recorded", [False, True])
-def test_who_is_below_the_level_dies_that_many_loops_before_the_next_step_ends(left: int, recorded: bool) -> None:
-    """Agents at 0.4 of their health: those of a level above it die in the first step, the others do not."""
+def weak_agents(left: int) -> tuple[SmacV2, np.ndarray]:
+    """Battles of agents at 0.4 of their health, and which of them (B, n) have a level above that."""
     env = make(num_envs=32, capability_config=MARINES | levels(0.1, 0.7), kill_unit_step_mul=left)
     env.configure(ally_health=0.4)
     env.reset()
-    recorder = env.record([0, 1, 2, 3]) if recorded else None
     doomed = engine_of(env).arena.memory.health_level > 0.4
     assert 0.3 < doomed.mean() < 0.7
+    return env, doomed
+
+
+def test_who_is_below_the_level_dies_in_the_next_step_and_nobody_is_paid_for_it() -> None:
+    env, doomed = weak_agents(2)
     now = env.step(torch.full((32, 5), STOP))
     assert np.array_equal(now.alive.numpy(), ~doomed)
     assert not now.reward.any()
-    if recorder is not None:
-        alive = recorder.frames(0)["health"][-LOOPS_PER_STEP:, :5] > 0
-        assert alive[: LOOPS_PER_STEP - left].all()
-        assert np.array_equal(alive[LOOPS_PER_STEP - left :].all(0), ~doomed[0])
+
+
+@pytest.mark.parametrize("left", [1, 2, 7])
+def test_they_die_that_many_loops_before_the_step_ends(left: int) -> None:
+    env, doomed = weak_agents(left)
+    recorder = env.record([0])
+    env.step(torch.full((32, 5), STOP))
+    alive = recorder.frames(0)["health"][-LOOPS_PER_STEP:, :5] > 0
+    assert alive[: LOOPS_PER_STEP - left].all()
+    assert (alive[LOOPS_PER_STEP - left :] == ~doomed[0]).all()
 
 
 def test_a_level_is_looked_at_once_a_step() -> None:
@@ -162,6 +170,37 @@ def test_loops_before_the_kill_are_within_a_step(loops: int) -> None:
 def test_levels_of_health_are_for_positive_rewards_only() -> None:
     with pytest.raises(ValueError, match="reward_only_positive=True only"):
         make(capability_config=levels(0.1, 0.2), reward_only_positive=False)
+
+
+def test_a_battle_with_levels_goes_on_as_it_was_saved() -> None:
+    config = every_team(5) | levels(0.2, 0.7)
+    first, second = (make("protoss_5_vs_5", capability_config=config, obs_instead_of_state=True) for _ in range(2))
+    now = first.reset()
+    for _ in range(6):
+        now = first.step(now.avail_actions.int().argmax(-1))
+    second.reset(seed=9)
+    second.load_state_dict(first.state_dict())
+    for _ in range(6):
+        actions = now.avail_actions.int().argmax(-1)
+        now, again = first.step(actions), second.step(actions)
+        for name in ("obs", "state", "avail_actions", "alive", "reward"):
+            assert torch.equal(getattr(now, name), getattr(again, name)), name
+
+
+def test_what_changes_a_battle_or_its_looks_changes_its_fingerprint() -> None:
+    whole = {"n_units": 5, "n_enemies": 5, **MARINES}
+    kept = {"dist_type": "surrounded_and_reflect", "p": 0.5, "map_x": 32, "map_y": 32}
+    asked: list[dict[str, Any]] = [
+        {},
+        {"capability_config": whole},
+        {"capability_config": {**whole, "start_positions": kept}},
+        {"obs_instead_of_state": True},
+        {"capability_config": levels(0.1, 0.2)},
+        {"capability_config": levels(0.1, 0.2), "kill_unit_step_mul": 3},
+    ]
+    names = [make(num_envs=1, **options).spec.fingerprint for options in asked]
+    assert len(set(names)) == len(names)
+    assert make(num_envs=1, kill_unit_step_mul=3).spec.fingerprint == names[0]  # nobody dies of it
 
 
 def test_a_state_of_observations_is_one_more_look() -> None:

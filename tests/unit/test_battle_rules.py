@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, shipped_capabilities
+from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, complete, shipped_capabilities
 from ibal_lightning.envs.skirmish.catalogue import load_facts, smac_maps, smac_scenario, smacv2_scenario
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
 from ibal_lightning.envs.skirmish.options import FIXED, Options, SmacOptions, smac_options, smacv2_options
@@ -184,7 +184,10 @@ def bounds(low: float, high: float) -> dict:
     ("config", "message"),
     [
         ({"health": {"dist_type": "per_agent_uniform"}}, "health.lower_bound is missing"),
-        ({"health": bounds(0.5, 1)}, "health.upper_bound must lie below 1"),
+        ({"health": bounds(1, 1)}, "health.lower_bound must lie below 1"),
+        ({"team_gen": team("marine") | {"dist_type": ["weighted_teams"]}}, r"dist_type=\['weighted_teams'\] cannot be"),
+        ({"team_gen": team("marine") | {"exception_unit_types": "medivac"}}, "exception_unit_types must be a list"),
+        ({"team_gen": team("marine") | {"exception_unit_types": 3}}, "exception_unit_types must be a list"),
         ({"team_gen": team("marine") | {"dist_type": "all_teams"}}, "all_teams draws every team alike"),
         (
             {"n_enemies": 6, "team_gen": {"dist_type": "all_teams", "unit_types": ["marine"]}},
@@ -222,6 +225,17 @@ def bounds(low: float, high: float) -> dict:
 def test_bad_capabilities(config: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         apply_capabilities(smacv2_scenario("terran_5_vs_5"), config)
+
+
+def test_the_package_is_given_a_whole_config_with_all_that_it_insists_on() -> None:
+    config = complete(smacv2_scenario("zerg_5_vs_5"), {"attack": bounds(0.5, 1) | {"lower_bound": 0.5}})
+    assert config["attack"] == bounds(0.5, 1) | {"observe": True}
+    assert config["start_positions"]["dist_type"] == "surrounded_and_reflect"
+    assert (config["n_units"], config["n_enemies"]) == (5, 5)
+    own = {"dist_type": "weighted_teams", "unit_types": ["zergling"], "weights": [1.0]}
+    config = complete(smacv2_scenario("zerg_5_vs_5"), {"team_gen": own})
+    assert config["team_gen"] == own | {"observe": True}
+    assert "start_positions" not in config
 
 
 def test_fixed_maps_have_no_capabilities() -> None:

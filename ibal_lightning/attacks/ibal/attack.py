@@ -18,7 +18,7 @@ from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
 from ibal_lightning.attacks.scripted import propose
 from ibal_lightning.estimators.joint_additive import parameter_groups
-from ibal_lightning.estimators.transitions import Context, Transitions, draw_transitions
+from ibal_lightning.estimators.transitions import Context, Transitions, draw_steps, transitions_at
 from ibal_lightning.functional.options import adds_options
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
@@ -163,10 +163,9 @@ class Ibal(Attack):
 
     def _rows(self, batch: EpisodeBatch, rows: int, draw: int) -> tuple[Transitions, Transitions]:
         """The same real steps of the batch as mask and rewrite condition on them; ``draw`` numbers the draw."""
-        drawn = draw_transitions(batch, rows, self.spec.episode_limit, draw)
-        recalled = batch if self.guided is None else self.guided.recall(batch)
-        seen = drawn if recalled is batch else draw_transitions(recalled, rows, self.spec.episode_limit, draw)
-        return seen, drawn
+        b, t = draw_steps(batch, rows, draw)
+        drawn = transitions_at(batch, b, t, self.spec.episode_limit)
+        return (drawn if self.guided is None else self.guided.recall(drawn, batch, b, t)), drawn
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""

@@ -106,7 +106,7 @@ class ObservationMask(nn.Module):
         self.score_eps, self.score_every = options.score_eps, options.score_every
         self.history = JointHistory(spec) if options.history == "gru" else None
         read = spec if self.history is None else replace(spec, state_dim=self.history.width)
-        modelled = options.p_ref == "behaviour_model"
+        modelled = options.p_ref == "behaviour_model" and options.score_mode == "step"  # the table asks nobody
         self.behaviour = BehaviourModel(spec, hidden=options.hidden) if modelled else None
         self.model = HEADS[options.observation_head](
             read,
@@ -179,11 +179,12 @@ class ObservationMask(nn.Module):
             return self.model.group_score(then, p_ref, cut)
         return aggregate(self.model.score(then, p_ref, transform=self.transform), cut)
 
-    def recall(self, batch: EpisodeBatch) -> EpisodeBatch:
-        """The batch as the model conditions on it: a code of the history may stand in for the state."""
+    def recall(self, rows: Transitions, batch: EpisodeBatch, b: Tensor, t: Tensor) -> Transitions:
+        """The steps t of episodes b as the model conditions on them, a code of the history in place of the state."""
         if self.history is None:
-            return batch
-        return replace(batch, state=self.history.unroll(self._standardised(batch.obs), batch.actions_taken))
+            return rows
+        codes = self.history.unroll(self._standardised(batch.obs), batch.actions_taken)
+        return replace(rows, now=replace(rows.now, state=codes[b, t]))
 
     def _standardised(self, obs: Tensor) -> Tensor:
         """(..., O) observations in standard deviations of each dim."""

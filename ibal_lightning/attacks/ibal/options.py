@@ -36,8 +36,8 @@ class IbalOptions:
         history: what the observation model conditions on beside observation and actions: the "state", or "gru", a
             learnt code of what all agents have seen and done so far.
         p_ref: reference distribution of actions: "uniform" over legal ones, "soft", from the victim's own scores, or
-            "behaviour_model", learnt from watching it.
-        eps_ref, t_ref: uniform share of the soft one, and temperature where the team has utilities, not a policy.
+            "behaviour_model", learnt from the actions that it meant.
+        eps_ref, t_ref: uniform share of the two others, and the soft one's temperature where the team has utilities.
             All three are for score_mode=step: the table is always of uniform legal actions, and it also serves the
             first step of an episode.
         action_score: "lagged", "klx", "kl", "pmi"; "auto" = lagged where overrides persist (P_act = 1 or a held

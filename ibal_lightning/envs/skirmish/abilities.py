@@ -13,6 +13,7 @@ from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.state import Units
 
+BELOW_ONE = 1.0 - 2.0**-53  # the largest level: health is shown in units of 1 - level
 EPISODE_DRAWS = 1 << 40  # counters of the OBSERVE stream from here on belong to what is drawn once an episode
 
 
@@ -36,7 +37,8 @@ def draw_abilities(rules: Rules, memory: Memory, g: int) -> None:
             for e in range(rules.n_enemies):
                 memory.enemy_hidden[g, i, e] = uniform(key, masks + i * rules.n_enemies + e) >= rules.mask_keep
         if rules.stochastic_health:
-            memory.health_level[g, i] = between(rules.health_low, rules.health_high, uniform(key, levels + i))
+            level = between(rules.health_low, rules.health_high, uniform(key, levels + i))
+            memory.health_level[g, i] = min(level, BELOW_ONE)
 
 
 @part

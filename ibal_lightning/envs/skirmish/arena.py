@@ -32,7 +32,7 @@ JOB = np.dtype(
     align=True,
 )
 
-DRAWN = ("fixed_starts", "reflected", "alike", "team_kinds", "team_kind", "team_share", "team_exception")  # of WORLD
+DRAWN = ("fixed_starts", "reflected", "all_teams", "team_kinds", "team_kind", "team_share", "team_exception")
 
 
 class Arena(NamedTuple):

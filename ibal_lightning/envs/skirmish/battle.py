@@ -39,7 +39,7 @@ WORLD = np.dtype(
         ("end_y", np.float64),
         ("fixed_starts", np.bool_),  # SMACv2: each side at a point of its own in every episode
         ("reflected", np.float64),  # SMACv2: probability of that start, else surrounded
-        ("alike", np.bool_),  # every team of these kinds is equally likely, else every unit is drawn by weight
+        ("all_teams", np.bool_),  # every team of these kinds is equally likely, else every unit is drawn by weight
         ("team_kinds", np.int64),  # how many there are
         ("team_kind", np.int64, (TEAM_KINDS,)),
         ("team_share", np.float64, (TEAM_KINDS,)),  # cumulative weights
@@ -98,7 +98,7 @@ def make_world(scenario: Scenario, kinds: NDArray[np.void], terrain: NDArray[np.
     if teams:
         allies = present = set(teams.kinds)
         w["drawn"], w["fixed_starts"], w["reflected"] = True, teams.fixed_starts, teams.reflected
-        w["alike"], w["team_kinds"] = teams.alike, len(teams.kinds)
+        w["all_teams"], w["team_kinds"] = teams.all_teams, len(teams.kinds)
         spare = TEAM_KINDS - len(teams.kinds)  # filled up with the last kind, at no weight
         w["team_kind"] = (*teams.kinds, *teams.kinds[-1:] * spare)
         w["team_share"] = np.cumsum((*teams.weights, *[0.0] * spare))

@@ -47,12 +47,12 @@ class Distribution:
         for key in config:
             if key not in KEYS[name]:
                 raise ValueError(f"{self.name} has no key {key!r}; {nearest_names(str(key), KEYS[name])}")
-        self.kind = self["dist_type"]
+        self.kind = str(self["dist_type"])
         if self.kind not in PLAYED[name]:
             reason = f" ({REASONS[self.kind]})" if self.kind in REASONS else ""
             raise ValueError(
-                f"{self.name}.dist_type={self.kind!r} cannot be played on the embedded engine{reason}; "
-                f"{nearest_names(str(self.kind), PLAYED[name])}"
+                f"{self.name}.dist_type={config['dist_type']!r} cannot be played on the embedded engine{reason}; "
+                f"{nearest_names(self.kind, PLAYED[name])}"
             )
 
     def __getitem__(self, key: str) -> Any:
@@ -125,7 +125,18 @@ def complete(scenario: Scenario, config: Any) -> dict[str, Any]:
     shipped = shipped_capabilities(scenario)
     if "team_gen" in config:
         del shipped["start_positions"]
-    return {**shipped, **config}
+    return {key: _spelled_out(key, value) for key, value in {**shipped, **config}.items()}
+
+
+def _spelled_out(key: str, value: Any) -> Any:
+    """A distribution with what the package insists on: whether it is observed, and bounds as lists."""
+    if not isinstance(value, Mapping):
+        return value
+    value = {"observe": True, **value} if "observe" in KEYS[key] else dict(value)
+    for bound in ("lower_bound", "upper_bound"):
+        if is_number(value.get(bound)):
+            value[bound] = [value[bound]]
+    return value
 
 
 def shipped_capabilities(scenario: Scenario) -> dict[str, Any]:
@@ -152,8 +163,8 @@ def _abilities(parts: Mapping[str, Distribution]) -> Capabilities:
     attack, health, mask = parts.get("attack"), parts.get("health"), parts.get("enemy_mask")
     attack_low, attack_high = attack.bounds() if attack else (1.0, 1.0)
     health_low, health_high = health.bounds() if health else (0.0, 0.0)
-    if health_high >= 1:
-        raise ValueError("capability_config.health.upper_bound must lie below 1: who dies below full health is dead.")
+    if health_low >= 1:
+        raise ValueError("capability_config.health.lower_bound must lie below 1: health is divided by 1 - level.")
     return Capabilities(
         stochastic_attack=attack is not None,
         observe_attack=attack.observed() if attack else True,
@@ -183,14 +194,15 @@ def _apply_starts(teams: Teams, starts: Distribution | None) -> Teams:
 def _draw_teams(scenario: Scenario, gen: Distribution) -> Teams:
     allowed = TYPE_BITS[scenario.map_type][0]
     kinds = tuple(_kind(name, gen, allowed) for name in gen.items("unit_types"))
-    exceptions = tuple(_kind(name, gen, allowed) for name in gen.config.get("exception_unit_types") or ())
+    named = gen.items("exception_unit_types") if gen.config.get("exception_unit_types") else ()
+    exceptions = tuple(_kind(name, gen, allowed) for name in named)
     if len(kinds) > TEAM_KINDS:
         raise ValueError(f"{gen.name}.unit_types must name at most {TEAM_KINDS} units, not {len(kinds)}.")
     alike = gen.kind == "all_teams"
     weights = _even_weights(scenario, gen, len(kinds)) if alike else _weights(gen, len(kinds))
     if all(kind in exceptions for kind, weight in zip(kinds, weights, strict=True) if weight > 0):
         raise ValueError(f"{gen.name}: every unit type is an exception, so no team can be drawn.")
-    return dataclasses.replace(_teams(scenario), kinds=kinds, weights=weights, exceptions=exceptions, alike=alike)
+    return dataclasses.replace(_teams(scenario), kinds=kinds, weights=weights, exceptions=exceptions, all_teams=alike)
 
 
 def _weights(gen: Distribution, kinds: int) -> tuple[float, ...]:

@@ -56,7 +56,7 @@ class Teams:
     weights: tuple[float, ...]
     exceptions: tuple[int, ...]
     reflected: float  # probability of the reflected start, else surrounded; the package's p
-    alike: bool = False  # every multiset of the kinds is equally likely, whatever the weights
+    all_teams: bool = False  # every multiset of the kinds is equally likely, whatever the weights
     fixed_starts: bool = False  # each side at a point of its own in every episode, whatever ``reflected``
 
 

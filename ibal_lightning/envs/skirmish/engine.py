@@ -128,7 +128,9 @@ class Engine:
         Raises:
             ValueError: it belongs to another scenario, number of games, or rules of battle or interface.
         """
-        saved_settings = state.get("settings", {})
+        saved_settings = state.get("settings")
+        if not isinstance(saved_settings, Mapping):
+            raise ValueError("The saved state holds no settings of a battle")
         for name, value in self._settings.items():
             if name not in saved_settings or saved_settings[name] != value:
                 held = repr(saved_settings[name]) if name in saved_settings else "nothing (an older version saved it)"

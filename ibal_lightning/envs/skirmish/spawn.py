@@ -63,7 +63,7 @@ def draw_team(w: World, f: Fighters, key: np.uint64, counter: int, first: int, l
         plain, choice = first == last, 0
         for i in range(first, last):
             draw = uniform(key, counter)
-            choice = pick_alike(w, draw, last - 1 - i, choice) if w.alike else pick_kind(w, draw)
+            choice = pick_alike(w, draw, last - 1 - i, choice) if w.all_teams else pick_kind(w, draw)
             counter += 1
             f[i].kind = w.team_kind[choice]
             plain |= w.team_exception[choice] == 0
@@ -86,7 +86,7 @@ def draw_battle(w: World, f: Fighters, key: np.uint64, counter: int) -> int:
     """SMACv2's teams (the enemy's is a copy, any surplus a second draw) and positions."""
     n = w.n_agents
     counter = draw_team(w, f, key, counter, 0, n)
-    if w.alike:  # drawn kind by kind
+    if w.all_teams:  # drawn kind by kind
         counter = shuffle_kinds(f, key, counter, n)
     for i in range(n, min(2 * n, w.n_units)):
         f[i].kind = f[i - n].kind
