@@ -34,6 +34,16 @@ class Battle:
     asked: Any = None  # what the fingerprint shows of teams, starts and abilities
 
 
+def what_matters(battle: Battle, options: Options) -> dict[str, Any]:
+    """Everything asked for that changes what is played or seen, for the fingerprint."""
+    matters = {**dataclasses.asdict(options), "capability_config": battle.asked}
+    if not battle.capabilities.stochastic_health:
+        del matters["kill_unit_step_mul"]  # nobody dies of it
+    if battle.scenario.game == "smacv2" and options.obs_instead_of_state:
+        matters["state"] = "one more look"
+    return matters
+
+
 class BattleEnv:
     """B battles behind the ``Env`` contract, whoever plays them.
 
@@ -107,12 +117,8 @@ class BattleEnv:
         flags |= battle.flags
         options = battle.parse(flags, genuine=request.engine == "sc2")
         rules = make_rules(battle.scenario, options, capabilities=battle.capabilities)
-        matters = {**dataclasses.asdict(options), "capability_config": battle.asked}
-        if not battle.capabilities.stochastic_health:
-            del matters["kill_unit_step_mul"]  # nobody dies of it
-        if rules.second and options.obs_instead_of_state:
-            matters["state"] = "one more look"
-        self._games = play(request, battle.scenario, rules, matters=matters, genuine={**flags, **battle.genuine})
+        matters, genuine = what_matters(battle, options), {**flags, **battle.genuine}
+        self._games = play(request, battle.scenario, rules, matters=matters, genuine=genuine)
         self._rules = rules
         self.spec, self.num_envs, self.device = self._games.spec, self._games.num_envs, self._games.device
 
