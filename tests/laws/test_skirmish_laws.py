@@ -285,7 +285,7 @@ def test_a_state_of_another_battle_is_refused() -> None:
         make_engine("8m").load_state_dict(state)
     with pytest.raises(ValueError, match="the saved state holds"):
         make_engine("3m", 5).load_state_dict(state)
-    with pytest.raises(ValueError, match="holds nothing"):
+    with pytest.raises(ValueError, match="holds no settings"):
         make_engine("3m").load_state_dict({"arrays": state["arrays"]})
 
 
