@@ -59,6 +59,7 @@ class Engine:
         self.ally_health = 1.0
         self.seed = check_seed(seed)
         self._arena = make_arena(scenario, rules, num_envs, stats=stats, spawn=spawn, switches=switches or {})
+        self._kill = LOOPS_PER_STEP - int(rules.kill_unit_step_mul) if rules.stochastic_health else -1
         named = {"engine": VERSION, "scenario": scenario.name, "stats": stats, "spawn": spawn}
         self._settings = named | settings(self._arena)
         self.recorder: Recorder | None = None
@@ -148,8 +149,7 @@ class Engine:
 
     def _play(self, restart: bool, loops: int) -> None:
         """A new episode of the chosen games, or an env step of all; with a recorder in parts."""
-        rules = self._arena.rules
-        kill = -1 if restart or not rules.stochastic_health else loops - int(rules.kill_unit_step_mul)
+        kill = -1 if restart else self._kill
         if self.recorder is None:
             self._turn(restart, True, True, loops, kill)
             return
