@@ -23,7 +23,7 @@ from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.estimators.health import attribution, chance_share
 from ibal_lightning.estimators.joint_additive import parameter_groups
 from ibal_lightning.estimators.observation_model import ObservationModel
-from ibal_lightning.estimators.transitions import Transitions, draw_transitions
+from ibal_lightning.estimators.transitions import Transitions, draw_steps, transitions_at
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.rollout.collector import Collector
@@ -40,6 +40,11 @@ def games(run: Path, episodes: int) -> tuple[EnvSpec, list[EpisodeBatch]]:
     return env.spec, [collectors[k % 2].collect(env_steps=10**12, explore=True).map(torch.clone) for k in rollouts]
 
 
+def drawn_rows(batch: EpisodeBatch, rows: int, spec: EnvSpec, draw: int) -> Transitions:
+    """Steps drawn from the batch, as IBAL draws them."""
+    return transitions_at(batch, *draw_steps(batch, rows, draw), spec.episode_limit)
+
+
 def fit(
     model: ObservationModel, spec: EnvSpec, batches: list[EpisodeBatch], updates: int, rows: int
 ) -> tuple[float, float]:
@@ -47,7 +52,7 @@ def fit(
     optimizer = torch.optim.Adam(parameter_groups(model, 1e-3))
     spent = 0.0
     for update in range(updates):
-        drawn = draw_transitions(batches[update % len(batches)], rows, spec.episode_limit, update)
+        drawn = drawn_rows(batches[update % len(batches)], rows, spec, update)
         start = time.process_time()
         model.update_moments(drawn.now)
         optimizer.zero_grad(set_to_none=True)
@@ -55,7 +60,7 @@ def fit(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
         spent += time.process_time() - start
-    some = draw_transitions(batches[0], 32, spec.episode_limit, 0)
+    some = drawn_rows(batches[0], 32, spec, 0)
     first = torch.arange(spec.n_agents) < max(spec.n_agents // 4, 1)
     cut = (first[:, None] != first).expand(len(some.intended), -1, -1)
     p_ref = uniform_legal(some.avail_actions)
@@ -73,7 +78,7 @@ def clock(call: Callable[[], object], times: int = 30) -> float:
 
 def quality(model: ObservationModel, spec: EnvSpec, held_out: list[EpisodeBatch]) -> tuple[float, float]:
     """Held-out nats beyond the null model per agent and step, and the attribution share (both means over rollouts)."""
-    rows: list[Transitions] = [draw_transitions(b, 512, spec.episode_limit, -1) for b in held_out]
+    rows: list[Transitions] = [drawn_rows(b, 512, spec, -1) for b in held_out]
     about = described_agents(spec)
     scores = [model.score(r.now, uniform_legal(r.avail_actions)).mean(0) for r in rows]
     share = attribution(torch.stack(scores).mean(0), about)

@@ -44,17 +44,12 @@ class Transitions:
         return self.now.alive & self.next_alive
 
 
-def draw_transitions(batch: EpisodeBatch, rows: int, episode_limit: int, draw: int) -> Transitions:
-    """Up to ``rows`` real steps of the batch, without replacement.
+def draw_steps(batch: EpisodeBatch, rows: int, draw: int) -> tuple[Tensor, Tensor]:
+    """Episodes (M,) and steps (M,) of up to ``rows`` real steps of the batch, without replacement.
 
     Args:
         draw: which draw this is; equal numbers draw equal rows, so a resumed run draws what the first would have.
     """
-    return transitions_at(batch, *draw_steps(batch, rows, draw), episode_limit)
-
-
-def draw_steps(batch: EpisodeBatch, rows: int, draw: int) -> tuple[Tensor, Tensor]:
-    """Episodes (M,) and steps (M,) of up to ``rows`` real steps; arguments as in ``draw_transitions``."""
     steps = batch.mask.shape[1]
     real = batch.mask.flatten().nonzero()[:, 0]
     order = torch.randperm(len(real), generator=stream(draw, "transitions"))[:rows].to(real.device)

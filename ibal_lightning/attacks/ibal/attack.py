@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from ibal_lightning.attack import Attack, ObsSurface, Threat
 from ibal_lightning.attacks.ibal.groups import Plan, Planner, largest_group, opponents
 from ibal_lightning.attacks.ibal.mask import ObservationMask
 from ibal_lightning.attacks.ibal.options import IbalOptions
+from ibal_lightning.attacks.ibal.rewrite import ActionRewrite
 from ibal_lightning.attacks.ibal.schedule import Schedule, check_growth, first_p_max
 from ibal_lightning.attacks.ibal.surfaces import make_mask, make_rewrite
 from ibal_lightning.attacks.ibal.trigger import Trigger
@@ -23,7 +24,6 @@ from ibal_lightning.functional.options import adds_options
 from ibal_lightning.types import EnvSpec, EpisodeBatch, LossOutput, VictimView
 
 HEALTH_ROWS = 256  # transitions of each look at the health
-TABLE_EVERY = 10  # estimator updates between two looks at the table: scores cost as much as an update
 
 
 class Ibal(Attack):
@@ -148,24 +148,23 @@ class Ibal(Attack):
         if self.guided is None and self.rewrite is None:
             return None
         draw = int(self.updates)
-        seen, rows = self._rows(batch, self.options.rows, draw)
         self.updates += 1
         losses, logs = [], {}
-        if self.guided is not None:
-            loss, logs["observation_nats"] = self.guided.learn(seen, draw)
+        for name, part, rows in self._parts(batch, self.options.rows, draw):
+            loss, logs[name] = part.learn(rows, draw)
             losses.append(loss)
-        if self.rewrite is not None:
-            loss, logs["action_nats"] = self.rewrite.learn(rows, draw)
-            losses.append(loss)
-        if self.guided is not None and draw % TABLE_EVERY == 0:
-            self.guided.tabulate(seen)
         return LossOutput(torch.stack(losses).sum(), logs)
 
-    def _rows(self, batch: EpisodeBatch, rows: int, draw: int) -> tuple[Transitions, Transitions]:
-        """The same real steps of the batch as mask and rewrite condition on them; ``draw`` numbers the draw."""
+    def _parts(
+        self, batch: EpisodeBatch, rows: int, draw: int
+    ) -> Iterator[tuple[str, ObservationMask | ActionRewrite, Transitions]]:
+        """What learns, by the name of its gain, with the same real steps of the batch as each conditions on them."""
         b, t = draw_steps(batch, rows, draw)
         drawn = transitions_at(batch, b, t, self.spec.episode_limit)
-        return (drawn if self.guided is None else self.guided.recall(drawn, batch, b, t)), drawn
+        if self.guided is not None:
+            yield "observation_nats", self.guided, self.guided.recall(drawn, batch, b, t)
+        if self.rewrite is not None:
+            yield "action_nats", self.rewrite, drawn
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
@@ -183,11 +182,8 @@ class Ibal(Attack):
         young = int(self.updates) < self.options.warmup_updates // 2  # such a model would tarnish its own record
         draw = -1 - int(self.updates)
         with torch.no_grad():
-            seen, rows = self._rows(batch, HEALTH_ROWS, draw)
-        if self.guided is not None:
-            self.guided.examine(seen, draw, young=young)
-        if self.rewrite is not None:
-            self.rewrite.examine(rows, draw, young=young)
+            for _, part, rows in self._parts(batch, HEALTH_ROWS, draw):
+                part.examine(rows, draw, young=young)
 
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the estimators' health: held-out nats, chance, attribution."""

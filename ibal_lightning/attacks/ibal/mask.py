@@ -22,6 +22,7 @@ from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
+TABLE_EVERY = 10  # updates between two looks at the table: scores cost as much as an update
 ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
 HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
@@ -191,9 +192,11 @@ class ObservationMask(nn.Module):
         return self.model.joint.trunk.obs_moments.normalise(obs)
 
     def learn(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
-        """() loss of everything that is learnt here, and the observation model's gain in nats."""
+        """() loss of everything that is learnt here, and the observation model's gain in nats; keeps the table."""
         self.model.update_moments(rows.now)
         loss, gain = self.model.loss(rows, draw)
+        if draw % TABLE_EVERY == 0:
+            self.tabulate(rows)
         return (loss if self.behaviour is None else loss + self.behaviour.learn(rows)), gain
 
     def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
