@@ -56,7 +56,7 @@ def fit(
         start = time.process_time()
         model.update_moments(drawn.now)
         optimizer.zero_grad(set_to_none=True)
-        model.loss(drawn)[0].backward()
+        model.loss(drawn).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
         spent += time.process_time() - start

@@ -27,7 +27,7 @@ def input_blocks(spec: EnvSpec, *, last_action: bool, agent_id: bool) -> tuple[i
 class AgentNet(nn.Module):
     """One network for all agents: relu(fc1) - GRU - fc2 on [obs | one-hot last action | one-hot agent id].
 
-    Layer names and input columns are PyMARL's, so its ``agent.th`` files fit. The one-hot blocks are never built:
+    Layer names and input columns are PyMARL's, so its ``agent.th`` files fit. One-hot last actions are never built:
     they pick columns of ``fc1``, which are looked up and added. With ``normalize`` the network is on-policy's:
     LayerNorm on the observation, after fc1 and after the GRU, orthogonal weights, gain ``output_gain`` at the end,
     and ``fc_layers`` - 1 more layers like fc1 before the GRU.
@@ -73,19 +73,19 @@ class AgentNet(nn.Module):
 
     def embed(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """(..., N, H) input of the hidden layer from obs (..., N, O) and last_actions (..., N) i64, -1 for none."""
-        rows, weight = self._norm(0, obs).reshape(-1, self.obs_dim), self.fc1.weight[:, : self.obs_dim]
-        if self.n_actions or self.n_agents:
+        seen = self._norm(0, obs)
+        if self.n_actions:
             # Written over the looked-up rows: at training size a fresh tensor costs more than the arithmetic in it.
-            x = self._offsets(last_actions).addmm_(rows, weight.t())
+            x = self._offsets(last_actions).addmm_(seen.reshape(-1, self.obs_dim), self.fc1.weight[:, : self.obs_dim].t())
         else:
-            x = F.linear(rows, weight, self.fc1.bias)
+            agents = torch.eye(self.n_agents, device=obs.device).expand(*obs.shape[:-2], -1, -1)
+            x = self.fc1(torch.cat([seen, agents], -1) if self.n_agents else seen).view(-1, self.hidden_dim)
         return self.more(self._norm(1, x.relu_())).view(*obs.shape[:-1], self.hidden_dim)
 
     def _offsets(self, last_actions: Tensor) -> Tensor:
         """(M, H) what bias, last action and agent id add to fc1, looked up for last_actions (..., N)."""
         _, weight_last, weight_id = self.fc1.weight.split([self.obs_dim, self.n_actions, self.n_agents], 1)
-        table = F.pad(weight_last.t(), (0, 0, 1, 0)) + self.fc1.bias
-        index = last_actions + 1 if self.n_actions else torch.zeros_like(last_actions)
+        table, index = F.pad(weight_last.t(), (0, 0, 1, 0)) + self.fc1.bias, last_actions + 1
         if self.n_agents:
             agents = torch.arange(self.n_agents, device=index.device)
             index = index + agents * len(table)

@@ -88,12 +88,13 @@ class QLearner(Backbone):
         batch = batch.trim()
         slots = Slots.of(batch, self.last_action_source)
         utilities = slots.through(self.agent)
-        q_max, best = legal(utilities.detach(), reachable(batch, self.options.gamma)).max(-1)
+        choices = reachable(batch, self.options.gamma)
+        q_max, best = legal(utilities.detach(), choices).max(-1)
         actions = batch.actions.clamp(min=0)
         q_taken = utilities[:, :-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         state = privileged_state(batch, self.context)
         q_tot = mix(self.mixer, batch.mask, q_taken, state[:, :-1], actions, q_max[:, :-1])
-        targets = self.targets(batch, slots, best)
+        targets = self.targets(batch, slots, choices, best)
         error = masked_mean((q_tot - targets).square(), batch.mask)
         q_seen = q_tot.detach()
         logs = {
@@ -106,11 +107,18 @@ class QLearner(Backbone):
         return LossOutput(error, logs, trace)
 
     @torch.no_grad()
-    def targets(self, batch: EpisodeBatch, slots: Slots, best: Tensor) -> Tensor:
-        """(B, T) targets of Q_tot; ``best`` (B, T+1, N) are the online network's greedy actions."""
+    def targets(self, batch: EpisodeBatch, slots: Slots, choices: Tensor, best: Tensor) -> Tensor:
+        """(B, T) targets of Q_tot.
+
+        Args:
+            batch: B episodes.
+            slots: what the agents read in them.
+            choices: (B, T+1, N, A) bool actions that maxima go over.
+            best: (B, T+1, N) the online network's greedy actions.
+        """
         options, discount, last = self.options, discounts(batch, self.options.gamma), last_steps(batch)
         utilities = slots.through(self.target_agent)
-        q_max, target_best = legal(utilities, reachable(batch, options.gamma)).max(-1)
+        q_max, target_best = legal(utilities, choices).max(-1)
         chosen = best if options.double_q else target_best
         q_next = utilities.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
         state = privileged_state(batch, self.target_context)
@@ -154,9 +162,9 @@ def reachable(batch: EpisodeBatch, gamma: float) -> Tensor:
 
 def mix(mixer: nn.Module, mask: Tensor, q_taken: Tensor, state: Tensor, actions: Tensor, q_max: Tensor) -> Tensor:
     """(B, T) joint values on the steps of mask (B, T), 0 elsewhere; the other inputs are (B, T, N) or (B, T, S)."""
-    rows = mask.nonzero(as_tuple=True)
-    q_tot = mixer(q_taken[rows], state[rows], actions[rows], q_max[rows])
-    return torch.zeros_like(mask, dtype=q_tot.dtype).index_put(rows, q_tot)
+    real = mask.flatten().nonzero()[:, 0]
+    q_tot = mixer(*(x.flatten(0, 1).index_select(0, real) for x in (q_taken, state, actions, q_max)))
+    return q_tot.new_zeros(mask.numel()).index_copy(0, real, q_tot).view(mask.shape)
 
 
 class Vdn(QLearner):

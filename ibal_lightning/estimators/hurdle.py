@@ -97,7 +97,7 @@ class HurdleModel(ObservationModel):
         gates, effects = self.joint.gates(features), self.joint.effects
         played = effects.u[i, j, now.actions[m, j]]
         coefficient = gates[m, i, j][:, None] * (effects.u[i, j] - played[:, None])
-        actual = self._base(features, now.obs) + effects(gates, now.actions, now.alive)
+        actual = self._base(features, self._encode(now.obs)) + effects(gates, now.actions, now.alive)
         what_if = actual[m, i][:, None] + coefficient @ effects.v[i, j]
         means, logits = what_if.chunk(2, -1)
         variance = self.log_variance(features)[m, i].clamp(*self.bounds).exp()
@@ -110,13 +110,12 @@ class HurdleModel(ObservationModel):
         """(..., 2 * O) values in standard deviations, then whether they are not zero."""
         return torch.cat([super()._encode(obs), (obs != 0).to(obs.dtype)], -1)
 
-    def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
-        """(..., O) nats of the next observation (..., O)."""
-        mean, logits = predicted.chunk(2, -1)
-        there = next_obs != 0
-        event = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")
-        value = gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), mean, log_variance, self.bounds)
-        has_value = ~self.types.binary & (there | ~self.types.hurdle)
+    def _nll(self, target: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
+        """(..., O) nats of the encoded next observation (..., 2 * O)."""
+        (mean, logits), (y, there) = predicted.chunk(2, -1), target.chunk(2, -1)
+        event = F.binary_cross_entropy_with_logits(logits, there, reduction="none")
+        value = gaussian_nll(y, mean, log_variance, self.bounds)
+        has_value = ~self.types.binary & ((there > 0) | ~self.types.hurdle)
         return event * self.types.hurdle + torch.where(has_value, value, 0.0)
 
     def _odds(self, logits: Tensor) -> Tensor:

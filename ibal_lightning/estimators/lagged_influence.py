@@ -35,16 +35,27 @@ class LaggedInfluence(TransitionModel):
         """Take in the scale of states and observations."""
         self.joint.trunk.update_moments(now)
 
-    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() cross-entropy of model and null; detached gain over the null, nats per agent and step."""
+    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() cross-entropy of model and null, nats per agent and step."""
         del draw
+        return self._nats(rows).sum()
+
+    @torch.no_grad()
+    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() gain over the null, nats per agent and step."""
+        del draw
+        model, null = self._nats(rows)
+        return null - model
+
+    def _nats(self, rows: Transitions) -> Tensor:
+        """(2,) cross-entropy of model and null per agent and step."""
         features = self.joint.trunk(rows.now)
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         target = rows.next_intended[..., None]
         model = -(self.joint.base(features) + effects).log_softmax(-1).gather(-1, target)[..., 0]
         null = -self.null(features.detach()).log_softmax(-1).gather(-1, target)[..., 0]
         counts = rows.acts_next & rows.now.alive
-        return masked_mean(model, counts) + masked_mean(null, counts), masked_mean((null - model).detach(), counts)
+        return torch.stack([masked_mean(model, counts), masked_mean(null, counts)])
 
     @torch.no_grad()
     def influence(self, now: Context, members: Tensor, audience: Tensor, avail_actions: Tensor) -> Tensor:

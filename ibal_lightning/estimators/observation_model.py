@@ -62,17 +62,28 @@ class ObservationModel(TransitionModel):
         """Take in the scale of states and of living agents' observations."""
         self.joint.trunk.update_moments(now)
 
-    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() negative log-likelihood of model and null a dim; detached gain over the null, nats per agent and step."""
+    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() negative log-likelihood of model and null, nats per dim, agent and step."""
         del draw
+        return self._nats(rows).sum()
+
+    @torch.no_grad()
+    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() gain over the null, nats per agent and step."""
+        del draw
+        model, null = self._nats(rows)
+        return (null - model) * self.varies.sum()
+
+    def _nats(self, rows: Transitions) -> Tensor:
+        """(2,) negative log-likelihood of model and null per dim, agent and step."""
         features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
-        model = self._nll(next_obs, self._base(features, obs) + effects, self.log_variance(features))
-        null = self._null_nll(features.detach(), obs, next_obs)
+        now, target = self._encode(obs), self._encode(next_obs)
+        model = self._nll(target, self._base(features, now) + effects, self.log_variance(features))
+        null = self._null_nll(features.detach(), now, target)
         weight = self.varies / (len(obs) * self.varies.sum()).clamp(min=1)
-        losses = torch.stack([model.sum(0), null.sum(0)]) @ weight
-        return losses.sum(), (losses[1] - losses[0]).detach() * self.varies.sum()
+        return torch.stack([model.sum(0), null.sum(0)]) @ weight
 
     @torch.no_grad()
     def gains(self, rows: Transitions) -> Callable[[Tensor], Tensor]:
@@ -84,13 +95,14 @@ class ObservationModel(TransitionModel):
         features, seen, now = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0], rows.now
         gates, count = self.joint.gates(features), rows.seen.sum(0).clamp(min=1)
         features, obs, next_obs = taken(seen, features, now.obs, rows.next_obs)
-        base, log_variance = self._base(features, obs), self.log_variance(features)
-        null = self._null_nll(features, obs, next_obs)
+        before, target = self._encode(obs), self._encode(next_obs)
+        base, log_variance = self._base(features, before), self.log_variance(features)
+        null = self._null_nll(features, before, target)
 
         @torch.no_grad()
         def gain(sources: Tensor) -> Tensor:
             (effects,) = taken(seen, self.joint.effects(gates, sources, now.alive))
-            nats = (null - self._nll(next_obs, base + effects, log_variance)) @ self.varies.to(null.dtype)
+            nats = (null - self._nll(target, base + effects, log_variance)) @ self.varies.to(null.dtype)
             return null.new_zeros(len(count)).index_add(0, seen % len(count), nats.clamp(-STEP_NATS, STEP_NATS)) / count
 
         return gain
@@ -131,22 +143,25 @@ class ObservationModel(TransitionModel):
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
-    def _base(self, features: Tensor, obs: Tensor) -> Tensor:
-        """(..., parts * O) parameters of the next observation but for the effects of the others' actions."""
-        return self.persistence * self._encode(obs) + self.joint.base(features)
+    def _base(self, features: Tensor, now: Tensor) -> Tensor:
+        """(..., parts * O) parameters of the next observation but for the effects of the others' actions.
 
-    def _null_nll(self, features: Tensor, obs: Tensor, next_obs: Tensor) -> Tensor:
-        """(..., O) nats under the model that knows nobody else's action."""
+        ``now`` (..., parts * O) is the present observation, encoded.
+        """
+        return self.persistence * now + self.joint.base(features)
+
+    def _null_nll(self, features: Tensor, now: Tensor, target: Tensor) -> Tensor:
+        """(..., O) nats of the encoded next observation ``target`` under the model that knows nobody else's action."""
         base, log_variance = self.null(features).tensor_split([len(self.null_persistence)], -1)
-        return self._nll(next_obs, base + self.null_persistence * self._encode(obs), log_variance)
+        return self._nll(target, base + self.null_persistence * now, log_variance)
 
     def _encode(self, obs: Tensor) -> Tensor:
         """(..., parts * O) of observations (..., O): what each parameter would be if they stayed as they are."""
         return self.joint.trunk.obs_moments.normalise(obs)
 
-    def _nll(self, next_obs: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
-        """(..., O) nats of the next observation (..., O)."""
-        return gaussian_nll(self.joint.trunk.obs_moments.normalise(next_obs), predicted, log_variance, self.bounds)
+    def _nll(self, target: Tensor, predicted: Tensor, log_variance: Tensor) -> Tensor:
+        """(..., O) nats of the encoded next observation (..., parts * O)."""
+        return gaussian_nll(target, predicted, log_variance, self.bounds)
 
 
 def taken(which: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:

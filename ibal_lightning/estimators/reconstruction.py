@@ -71,23 +71,29 @@ class Reconstruction(TransitionModel):
         logits = legal(logits, avail_actions)
         return logits - logits.logsumexp(-1, keepdim=True)  # faster than log_softmax over a short last axis
 
-    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() cross-entropy of the hidden agents' actions; detached gain of seeing V, nats per hidden agent.
+    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() cross-entropy of the hidden agents' actions, nats per hidden agent.
 
         Half of the rows see nobody, the others a random set of 1..max_visible agents; ``draw`` numbers the draw.
         """
         generator = stream(draw, "reconstruction")
-        sizes = torch.randint(1, self.max_visible + 1, (len(rows.intended),), generator=generator)
-        sizes[: len(sizes) // 2] = 0
-        seen = random_subset(sizes, self.shape[0], generator).to(rows.intended.device)
+        seen = self._visible(rows, generator)
+        seen[: len(seen) // 2] = False
         code, penalty = (None, 0.0) if self.view is None else self.view.learn(rows.now.state, generator)
-        situation = self._with(rows.now, code)
+        return masked_mean(self._cross_entropy(rows, seen, self._with(rows.now, code)), rows.now.alive & ~seen) + penalty
+
+    @torch.no_grad()
+    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() gain of seeing a random set of 1..max_visible agents, nats per hidden agent."""
+        seen, situation = self._visible(rows, stream(draw, "reconstruction")), self.situation(rows.now)
         some = self._cross_entropy(rows, seen, situation)
-        with torch.no_grad():
-            none = self._cross_entropy(rows, torch.zeros_like(seen), situation)
-        hidden = rows.now.alive & ~seen
-        gain = masked_mean((none - some).detach(), hidden & seen.any(-1, keepdim=True))
-        return masked_mean(some, hidden) + penalty, gain
+        none = self._cross_entropy(rows, torch.zeros_like(seen), situation)
+        return masked_mean(none - some, rows.now.alive & ~seen)
+
+    def _visible(self, rows: Transitions, generator: torch.Generator) -> Tensor:
+        """(M, N) bool a random set of 1..max_visible agents in each row."""
+        sizes = torch.randint(1, self.max_visible + 1, (len(rows.intended),), generator=generator)
+        return random_subset(sizes, self.shape[0], generator).to(rows.intended.device)
 
     def _with(self, now: Context, code: Tensor | None) -> Tensor:
         """(M, Z) who is alive, the time, and what is read of the state."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.transitions import Context, Transitions
@@ -21,10 +20,9 @@ class TransitionModel(nn.Module):
         """Take in the scale of the inputs."""
 
     @abstractmethod
-    def loss(self, rows: Transitions, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """() loss, and the detached gain in nats; ``draw`` numbers what is drawn."""
+    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
+        """() what to minimise; ``draw`` numbers what is drawn."""
 
-    @torch.no_grad()
+    @abstractmethod
     def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() the gain on transitions."""
-        return self.loss(rows, draw)[1]
+        """() the gain on transitions, without gradients; ``draw`` as in ``loss``."""

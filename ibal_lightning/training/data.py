@@ -62,7 +62,7 @@ class InducedDecPOMDP(L.LightningDataModule):
         batch_episodes: int = 32,
         updates_per_episode: float = 0.125,
         attack_updates_per_episode: float = 0.25,
-        attack_warmup_updates_per_episode: float = 4.0,
+        attack_warmup_updates_per_episode: float = 2.0,
         attack_window: int = 1000,
         device: torch.device | None = None,
     ) -> None:

@@ -100,7 +100,8 @@ class RobustLearner(L.LightningModule):
         out = self.attack.loss(batch)
         if out is None:
             return
-        self._step("attack", out.loss, optimizer, [list(self.attack.parameters())], 10.0, batch)
+        learnt = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._step("attack", out.loss, optimizer, [learnt], 10.0, batch)
         self.attack_updates += 1
         self._record({f"attack/{name}": value for name, value in out.logs.items()})
 

@@ -130,7 +130,7 @@ def test_an_attack_that_never_began_is_told(tmp_path: Path, capfd: pytest.Captur
     train(tmp_path / "cold", *words)
     said = re.sub(r"\s+", " ", capfd.readouterr().err)
     assert "attack.warmup_updates" in said
-    assert "training.attack_warmup_updates_per_episode (4)" in said
+    assert "training.attack_warmup_updates_per_episode (2)" in said
     train(tmp_path / "warm", *words, "attack.warmup_updates=1", "training.env_steps=600")
     assert "warmup_updates" not in capfd.readouterr().err
 

@@ -60,7 +60,7 @@ def fitted(
     held_out = world(2000, torch.Generator().manual_seed(2))
     model = head(world_spec(held_out), hidden=64, rank=3)
     model.update_moments(held_out.now)
-    fit(model, lambda rows, _: model.loss(rows)[0], world, steps=steps, lr=lr)
+    fit(model, lambda rows, _: model.loss(rows), world, steps=steps, lr=lr)
     return model, held_out
 
 

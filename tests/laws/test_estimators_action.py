@@ -47,7 +47,7 @@ def pattern() -> Reconstruction:
     torch.manual_seed(0)
     rows = together(10, torch.Generator().manual_seed(2))
     model = Reconstruction(world_spec(rows), max_visible=1)
-    fit(model, lambda rows, draw: model.loss(rows, draw)[0], together, steps=700, lr=3e-3)
+    fit(model, lambda rows, draw: model.loss(rows, draw), together, steps=700, lr=3e-3)
     return model
 
 
@@ -109,7 +109,7 @@ def test_lagged_influence_finds_who_is_listened_to() -> None:
     torch.manual_seed(0)
     rows = echo(2000, torch.Generator().manual_seed(2))
     model = LaggedInfluence(world_spec(rows), hidden=32, rank=3)
-    fit(model, lambda rows, _: model.loss(rows)[0], echo, steps=400, lr=3e-3)
+    fit(model, lambda rows, _: model.loss(rows), echo, steps=400, lr=3e-3)
     members = (GROUP == 1).expand(2000, -1)
     score = model.influence(rows.now, members, ~members, rows.avail_actions)
     habit = torch.tensor([0.4, 0.1, 0.1, 0.4])
@@ -165,7 +165,7 @@ def test_the_reconstruction_vanishes_given_the_full_context() -> None:
         torch.manual_seed(0)
         model = Reconstruction(world_spec(world(2, torch.Generator())), max_visible=1, context=context)
         model.update_moments(world(4000, torch.Generator()).now)
-        fit(model, lambda rows, draw, model=model: model.loss(rows, draw)[0], world, steps=500, lr=5e-3)
+        fit(model, lambda rows, draw, model=model: model.loss(rows, draw), world, steps=500, lr=5e-3)
         gains.append(float(model.explained(world(50_000, torch.Generator().manual_seed(2)))))
     assert max(abs(gains[0]), abs(gains[2])) < 0.01
     assert gains[1] > 0.05
@@ -182,7 +182,7 @@ def bottleneck(rate: float) -> tuple[float, float]:
     world = blind_to_cue
     model = Reconstruction(world_spec(world(2, torch.Generator())), max_visible=1, context="vib", z_rate=rate)
     model.update_moments(world(4000, torch.Generator()).now)
-    fit(model, lambda rows, draw: model.loss(rows, draw)[0], world, steps=1000, lr=5e-3)
+    fit(model, lambda rows, draw: model.loss(rows, draw), world, steps=1000, lr=5e-3)
     test = world(50_000, torch.Generator().manual_seed(2))
     assert isinstance(model.view, StateCode)
     return float(model.explained(test)), nats_held(model.view, test.now.state)

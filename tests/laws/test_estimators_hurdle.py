@@ -169,7 +169,7 @@ def test_scores_equal_enumeration_of_what_ifs(random_hurdle: tuple[HurdleModel, 
         actions = rows.now.actions.clone()
         actions[:, 1] = b
         effects = model.joint.effects(model.joint.gates(features), actions, rows.now.alive)
-        predicted.append((model._base(features, rows.now.obs) + effects)[:, 0])
+        predicted.append((model._base(features, model._encode(rows.now.obs)) + effects)[:, 0])
     means, logits = torch.stack(predicted, 1).chunk(2, -1)
     variance = model.log_variance(features)[:, 0].clamp(*LOG_VARIANCE).exp()
     event, value = bernoulli_club(logits, p_ref[:, 1]), hurdle_club(logits, means, variance, p_ref[:, 1])

@@ -149,22 +149,19 @@ class Ibal(Attack):
             return None
         draw = int(self.updates)
         self.updates += 1
-        losses, logs = [], {}
-        for name, part, rows in self._parts(batch, self.options.rows, draw):
-            loss, logs[name] = part.learn(rows, draw)
-            losses.append(loss)
-        return LossOutput(torch.stack(losses).sum(), logs)
+        losses = [part.learn(rows, draw) for part, rows in self._parts(batch, self.options.rows, draw)]
+        return LossOutput(torch.stack(losses).sum())
 
     def _parts(
         self, batch: EpisodeBatch, rows: int, draw: int
-    ) -> Iterator[tuple[str, ObservationMask | ActionRewrite, Transitions]]:
-        """What learns, by the name of its gain, with the same real steps of the batch as each conditions on them."""
+    ) -> Iterator[tuple[ObservationMask | ActionRewrite, Transitions]]:
+        """What learns, with the same real steps of the batch as each conditions on them."""
         b, t = draw_steps(batch, rows, draw)
         drawn = transitions_at(batch, b, t, self.spec.episode_limit)
         if self.guided is not None:
-            yield "observation_nats", self.guided, self.guided.recall(drawn, batch, b, t)
+            yield self.guided, self.guided.recall(drawn, batch, b, t)
         if self.rewrite is not None:
-            yield "action_nats", self.rewrite, drawn
+            yield self.rewrite, drawn
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
@@ -182,7 +179,7 @@ class Ibal(Attack):
         young = int(self.updates) < self.options.warmup_updates // 2  # such a model would tarnish its own record
         draw = -1 - int(self.updates)
         with torch.no_grad():
-            for _, part, rows in self._parts(batch, HEALTH_ROWS, draw):
+            for part, rows in self._parts(batch, HEALTH_ROWS, draw):
                 part.examine(rows, draw, young=young)
 
     def status(self) -> Mapping[str, float]:

@@ -78,7 +78,7 @@ class InfluenceModels(nn.Module):
         generator, best = stream(seed, "influence"), (0.0, copy.deepcopy(self.decoder.state_dict()))
         for update in range(updates):
             part = take(learnt, torch.randint(len(learnt.p), (rows,), generator=generator))
-            loss = self.observation.loss(part.rows)[0] + self.pattern.loss(part.rows, update)[0]
+            loss = self.observation.loss(part.rows) + self.pattern.loss(part.rows, update)
             optimizer.zero_grad(set_to_none=True)
             (loss - self.decoder(part.rows, part.group, part.p).mean()).backward()
             optimizer.step()

@@ -22,7 +22,7 @@ from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
-TABLE_EVERY = 10  # updates between two looks at the table: scores cost as much as an update
+TABLE_EVERY = 25  # updates between two looks at the table: a look costs half an update
 ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
 HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
@@ -191,13 +191,13 @@ class ObservationMask(nn.Module):
         """(..., O) observations in standard deviations of each dim."""
         return self.model.joint.trunk.obs_moments.normalise(obs)
 
-    def learn(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
-        """() loss of everything that is learnt here, and the observation model's gain in nats; keeps the table."""
+    def learn(self, rows: Transitions, draw: int) -> Tensor:
+        """() loss of everything that is learnt here; keeps the table."""
         self.model.update_moments(rows.now)
-        loss, gain = self.model.loss(rows, draw)
+        loss = self.model.loss(rows, draw)
         if draw % TABLE_EVERY == 0:
             self.tabulate(rows)
-        return (loss if self.behaviour is None else loss + self.behaviour.learn(rows)), gain
+        return loss if self.behaviour is None else loss + self.behaviour.learn(rows)
 
     def examine(self, rows: Transitions, draw: int, *, young: bool) -> None:
         """Look at the health on transitions that the model has not learnt from; ``draw`` numbers the look."""

@@ -95,9 +95,9 @@ class IbalOptions:
     rank: int = 6
     logvar_low: float = -6.0
     logvar_high: float = 2.0
-    lr: float = 1e-3
+    lr: float = 2e-3
     rows: int = 128
-    warmup_updates: int = 1000
+    warmup_updates: int = 500
 
     def __post_init__(self) -> None:
         check_ranges(self, ("rows", "hidden", "layers", "rank"), 1, prefix="attack.")

@@ -67,8 +67,8 @@ class ActionRewrite(nn.Module):
                 spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
             )
 
-    def learn(self, rows: Transitions, draw: int) -> tuple[Tensor, Tensor]:
-        """() loss of the model, and its gain in nats."""
+    def learn(self, rows: Transitions, draw: int) -> Tensor:
+        """() loss of the model."""
         self.model.update_moments(rows.now)
         return self.model.loss(rows, draw)
 
