@@ -76,7 +76,8 @@ class AgentNet(nn.Module):
         seen = self._norm(0, obs)
         if self.n_actions:
             # Written over the looked-up rows: at training size a fresh tensor costs more than the arithmetic in it.
-            x = self._offsets(last_actions).addmm_(seen.reshape(-1, self.obs_dim), self.fc1.weight[:, : self.obs_dim].t())
+            weight = self.fc1.weight[:, : self.obs_dim]
+            x = self._offsets(last_actions).addmm_(seen.reshape(-1, self.obs_dim), weight.t())
         else:
             agents = torch.eye(self.n_agents, device=obs.device).expand(*obs.shape[:-2], -1, -1)
             x = self.fc1(torch.cat([seen, agents], -1) if self.n_agents else seen).view(-1, self.hidden_dim)

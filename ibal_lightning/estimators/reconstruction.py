@@ -80,7 +80,8 @@ class Reconstruction(TransitionModel):
         seen = self._visible(rows, generator)
         seen[: len(seen) // 2] = False
         code, penalty = (None, 0.0) if self.view is None else self.view.learn(rows.now.state, generator)
-        return masked_mean(self._cross_entropy(rows, seen, self._with(rows.now, code)), rows.now.alive & ~seen) + penalty
+        cross_entropy = self._cross_entropy(rows, seen, self._with(rows.now, code))
+        return masked_mean(cross_entropy, rows.now.alive & ~seen) + penalty
 
     @torch.no_grad()
     def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
