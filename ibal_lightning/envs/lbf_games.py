@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import lbforaging  # noqa: F401  (importing it registers the tasks)
 import numpy as np
-from lbforaging.foraging.environment import Action, ForagingEnv
+from lbforaging.foraging.environment import Action
 from numpy.typing import NDArray
+
+from ibal_lightning.envs.foraging import Foraging
 
 
 class Field(NamedTuple):
@@ -23,7 +24,7 @@ class Field(NamedTuple):
     truncated: NDArray[np.bool_]  # (G,) the time limit came
 
     @classmethod
-    def empty(cls, game: ForagingEnv, count: int) -> Field:
+    def empty(cls, game: Foraging, count: int) -> Field:
         """Room for ``count`` games like this one."""
         obs_dim = 3 * (game.max_num_food + game.n_agents)
         return cls(
@@ -38,11 +39,11 @@ class Field(NamedTuple):
 class LbfGames:
     """One game a seed, stepped one after the other; a game that is over waits for its reset.
 
-    The package's checkers and wrappers are left out: a game makes 9,000 steps a CPU second, not 3,000.
+    The package's checkers and wrappers are left out.
     """
 
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
-        self.games = [make_foraging(task) for _ in seeds]
+        self.games = [Foraging.make(task) for _ in seeds]
         self.seed(seeds)
         self.shown = Field.empty(self.games[0], len(seeds))
 
@@ -77,9 +78,7 @@ class LbfGames:
         shown, game = self.shown, self.games[index]
         shown.obs[index] = obs
         shown.reward[index], shown.terminated[index], shown.truncated[index] = reward, terminated, truncated
-        shown.avail[index] = False
-        for agent, player in enumerate(game.players):
-            shown.avail[index, agent, [action.value for action in game._valid_actions[player]]] = True
+        shown.avail[index] = game.legal
 
     def save(self) -> list[dict[str, Any]]:
         """Every game's field, players, clock, end and random stream, as plain values."""
@@ -109,14 +108,7 @@ def answer(games: LbfGames, request: tuple[str, Any]) -> Any:
     return games.save() if name == "save" else getattr(games, name)(argument)
 
 
-def make_foraging(task: str) -> ForagingEnv:
-    """One genuine game, bare of wrappers."""
-    game = gymnasium.make(task, disable_env_checker=True).unwrapped
-    assert isinstance(game, ForagingEnv)
-    return game
-
-
-def game_state(game: ForagingEnv) -> dict[str, Any]:
+def game_state(game: Foraging) -> dict[str, Any]:
     """All that a game's future depends on."""
     return {
         "field": game.field.tolist(),
@@ -127,7 +119,7 @@ def game_state(game: ForagingEnv) -> dict[str, Any]:
     }
 
 
-def restore_game(game: ForagingEnv, saved: Mapping[str, Any]) -> None:
+def restore_game(game: Foraging, saved: Mapping[str, Any]) -> None:
     """Put a game back into a saved state."""
     game.field = np.array(saved["field"], dtype=game.field.dtype)
     game._food_spawned, game.current_step = saved["spawned"], saved["step"]
