@@ -17,11 +17,6 @@ from ibal_lightning.envs.foraging import Foraging, legal_actions
 TASKS = sorted(name for name in gymnasium.registry if name.startswith("Foraging"))
 SIZES = ("5x5-2p-1f", "8x8-4p-3f")
 WORDS = [f"Foraging{sight}-{size}{coop}-v3" for sight in ("", "-2s") for size in SIZES for coop in ("", "-coop")]
-    f"Foraging{s}-{d}x{d}-{p}p-{f}f{c}-v3"
-    for s in ("", "-2s")
-    for d, p, f in ((5, 2, 1), (8, 4, 3))
-    for c in ("", "-coop")
-]
 
 
 def genuine(task: str) -> ForagingEnv:
