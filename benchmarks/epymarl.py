@@ -22,7 +22,7 @@ import torch
 from arguments import count, program
 from plain_json import write_json
 
-SHORT, LONG = 2_000, 8_000
+SHORT, LONG = 2_000, 22_000
 NO_TESTS = 100_000_000
 
 
