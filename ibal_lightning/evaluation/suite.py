@@ -66,18 +66,15 @@ def fit(
     updates: int,
     batch_episodes: int,
     seed: int,
-) -> dict[str, float]:
-    """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8).
+) -> None:
+    """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8); one that has nothing to learn stays as it is.
 
     The victim explores at its schedule's final rate, and half of its games meet the ``excitation`` (random
     overrides): actions must vary for their effects to be identified.
-
-    Returns:
-        The attack's last logged values, empty for an attack that has nothing to learn.
     """
     optimizer = attack.optimizer()
     if optimizer is None:
-        return {}
+        return
     device = backbone.initial_hidden(1).device
     replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=device)
     played = (Attack(env.spec, excitation.threat), excitation)
@@ -88,7 +85,6 @@ def fit(
             replay.add(collector.collect(env_steps=10**12, explore=True, seed=first))
             first = None
     generator = torch.Generator().manual_seed(derive_seed(seed, "fit batches"))
-    logs: dict[str, float] = {}
     for _ in range(updates):
         out = attack.loss(replay.sample(min(batch_episodes, replay.size), generator))
         if out is None:
@@ -97,7 +93,5 @@ def fit(
         out.loss.backward()
         torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
         optimizer.step()
-        logs = {name: float(value) for name, value in out.logs.items()}
     for _ in range(HELD_OUT):
         attack.observe(collectors[1].collect(env_steps=10**12, explore=True))
-    return logs
