@@ -79,8 +79,10 @@ class AgentNet(nn.Module):
             weight = self.fc1.weight[:, : self.obs_dim]
             x = self._offsets(last_actions).addmm_(seen.reshape(-1, self.obs_dim), weight.t())
         else:
-            agents = torch.eye(self.n_agents, device=obs.device).expand(*obs.shape[:-2], -1, -1)
-            x = self.fc1(torch.cat([seen, agents], -1) if self.n_agents else seen).view(-1, self.hidden_dim)
+            if self.n_agents:
+                agents = torch.eye(self.n_agents, dtype=seen.dtype, device=seen.device)
+                seen = torch.cat([seen, agents.expand(*seen.shape[:-2], -1, -1)], -1)
+            x = self.fc1(seen).view(-1, self.hidden_dim)
         return self.more(self._norm(1, x.relu_())).view(*obs.shape[:-1], self.hidden_dim)
 
     def _offsets(self, last_actions: Tensor) -> Tensor:

@@ -11,30 +11,40 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from lbforaging.foraging.environment import Action, ForagingEnv
 from numpy.typing import NDArray
 
-ACTIONS = tuple(Action)
+MOVES = {Action.NORTH: (-1, 0), Action.SOUTH: (1, 0), Action.WEST: (0, -1), Action.EAST: (0, 1)}
 NOTHING = (-1, -1, 0)  # row, column and level of a food or player that is not seen
 
 
+def make_foraging(task: str) -> ForagingEnv:
+    """A game of a registered task, bare of wrappers; a class of the user's own keeps its views.
+
+    Raises:
+        ValueError: its players do not see rows, columns and levels.
+    """
+    spec = gymnasium.spec(task)
+    if spec.kwargs.get("grid_observation", False) or not spec.kwargs.get("observe_agent_levels", True):
+        raise ValueError(
+            f"env.task={task!r}: only tasks whose players see rows, columns and levels are supported "
+            "(grid_observation=False, observe_agent_levels=True)"
+        )
+    entry = spec.entry_point
+    if (load_env_creator(entry) if isinstance(entry, str) else entry) is ForagingEnv:
+        return Foraging(**spec.kwargs)
+    game = gymnasium.make(task, disable_env_checker=True).unwrapped
+    assert isinstance(game, ForagingEnv)
+    return game
+
+
 class Foraging(ForagingEnv):
-    """One game, bare of wrappers. Players see rows, columns and levels, as in all registered tasks."""
-
-    legal: list[list[bool]]  # (N, A)
-
-    @classmethod
-    def make(cls, task: str) -> Foraging:
-        """A game of a registered task."""
-        return cls(**gymnasium.spec(task).kwargs)
+    """The package's game with faster views."""
 
     def _gen_valid_moves(self) -> None:
         field = self.field.tolist()
-        self.legal = [legal_actions(field, *player.position) for player in self.players]
-        self._valid_actions = {
-            player: [action for action, allowed in zip(ACTIONS, legal, strict=True) if allowed]
-            for player, legal in zip(self.players, self.legal, strict=True)
-        }
+        self._valid_actions = {player: valid_actions(field, *player.position) for player in self.players}
 
     def _make_gym_obs(self) -> NDArray[np.float32]:
         """(N, O)."""
@@ -60,13 +70,14 @@ class Foraging(ForagingEnv):
         return [value for entity in near for value in entity]
 
 
-def legal_actions(field: Sequence[Sequence[int]], row: int, column: int) -> list[bool]:
-    """(A,) whether a player may stay, go north, south, west and east, where no food lies, and load, beside food."""
-    height, width, beside = len(field), len(field[0]), False
-    legal = [True]
-    for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-        inside = 0 <= r < height and 0 <= c < width
-        food = inside and field[r][c] > 0
-        beside = beside or food
-        legal.append(inside and not food)
-    return [*legal, beside]
+def valid_actions(field: Sequence[Sequence[int]], row: int, column: int) -> list[Action]:
+    """What a player may do there, in the order of ``Action``: stay, go where no food lies, load beside food."""
+    height, width, valid, beside = len(field), len(field[0]), [Action.NONE], False
+    for action, (down, right) in MOVES.items():
+        r, c = row + down, column + right
+        if 0 <= r < height and 0 <= c < width:
+            if field[r][c] > 0:
+                beside = True
+            else:
+                valid.append(action)
+    return [*valid, Action.LOAD] if beside else valid

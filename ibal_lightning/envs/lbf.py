@@ -12,10 +12,10 @@ from typing import Any
 
 import gymnasium
 import torch
-from lbforaging.foraging.environment import Action
+from lbforaging.foraging.environment import Action, ForagingEnv
 from torch import Tensor
 
-from ibal_lightning.envs.foraging import Foraging
+from ibal_lightning.envs.foraging import make_foraging
 from ibal_lightning.envs.lbf_games import LbfGames
 from ibal_lightning.envs.lbf_workers import LbfWorkers
 from ibal_lightning.functional.options import whole
@@ -59,7 +59,7 @@ class Lbf:
         check_task(task)
         self.continuing_episode = continuing_episode
         self.task, self.num_envs, self.device = task, num_envs, torch.device("cpu")
-        self.spec = foraging_spec(task, Foraging.make(task))
+        self.spec = foraging_spec(task, make_foraging(task))
         seeds = game_seeds(seed, num_envs)
         self.games = LbfWorkers(task, seeds, workers=min(workers, num_envs)) if workers else LbfGames(task, seeds)
 
@@ -147,7 +147,7 @@ def game_seeds(seed: int, num_envs: int) -> list[int]:
     return [derive_seed(seed, f"lbf game {index}") % 2**32 for index in range(num_envs)]
 
 
-def foraging_spec(task: str, game: Foraging) -> EnvSpec:
+def foraging_spec(task: str, game: ForagingEnv) -> EnvSpec:
     """Sizes and names of one task."""
     n_agents, n_food = game.n_agents, game.max_num_food
     entities = [f"food {i}" for i in range(n_food)] + ["own"] + [f"player {i}" for i in range(1, n_agents)]

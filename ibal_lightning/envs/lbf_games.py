@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import lbforaging  # noqa: F401  (importing it registers the tasks)
 import numpy as np
-from lbforaging.foraging.environment import Action
+from lbforaging.foraging.environment import Action, ForagingEnv
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.foraging import Foraging
+from ibal_lightning.envs.foraging import make_foraging
+
+ACTIONS = tuple(Action)
 
 
 class Field(NamedTuple):
@@ -24,7 +25,7 @@ class Field(NamedTuple):
     truncated: NDArray[np.bool_]  # (G,) the time limit came
 
     @classmethod
-    def empty(cls, game: Foraging, count: int) -> Field:
+    def empty(cls, game: ForagingEnv, count: int) -> Field:
         """Room for ``count`` games like this one."""
         obs_dim = 3 * (game.max_num_food + game.n_agents)
         return cls(
@@ -43,7 +44,7 @@ class LbfGames:
     """
 
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
-        self.games = [Foraging.make(task) for _ in seeds]
+        self.games = [make_foraging(task) for _ in seeds]
         self.seed(seeds)
         self.shown = Field.empty(self.games[0], len(seeds))
 
@@ -78,7 +79,7 @@ class LbfGames:
         shown, game = self.shown, self.games[index]
         shown.obs[index] = obs
         shown.reward[index], shown.terminated[index], shown.truncated[index] = reward, terminated, truncated
-        shown.avail[index] = game.legal
+        shown.avail[index] = [[action in game._valid_actions[player] for action in ACTIONS] for player in game.players]
 
     def save(self) -> list[dict[str, Any]]:
         """Every game's field, players, clock, end and random stream, as plain values."""
@@ -108,7 +109,7 @@ def answer(games: LbfGames, request: tuple[str, Any]) -> Any:
     return games.save() if name == "save" else getattr(games, name)(argument)
 
 
-def game_state(game: Foraging) -> dict[str, Any]:
+def game_state(game: ForagingEnv) -> dict[str, Any]:
     """All that a game's future depends on."""
     return {
         "field": game.field.tolist(),
@@ -119,7 +120,7 @@ def game_state(game: Foraging) -> dict[str, Any]:
     }
 
 
-def restore_game(game: Foraging, saved: Mapping[str, Any]) -> None:
+def restore_game(game: ForagingEnv, saved: Mapping[str, Any]) -> None:
     """Put a game back into a saved state."""
     game.field = np.array(saved["field"], dtype=game.field.dtype)
     game._food_spawned, game.current_step = saved["spawned"], saved["step"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.foraging import Foraging
+from ibal_lightning.envs.foraging import make_foraging
 from ibal_lightning.envs.lbf_games import Field, LbfGames, answer
 from ibal_lightning.envs.workers import Worker, WorkerDied
 from ibal_lightning.functional.random import derive_seed
@@ -40,7 +40,7 @@ class LbfWorkers:
         self.shares = np.array_split(np.arange(len(seeds)), workers)
         options = [{"task": task, "seeds": [self.seeds[game] for game in share]} for share in self.shares]
         self.workers = [Worker(LbfGames, each, answer=answer, timeout_s=timeout_s) for each in options]
-        self.shown = Field.empty(Foraging.make(task), len(seeds))
+        self.shown = Field.empty(make_foraging(task), len(seeds))
         self.dropped = np.zeros(len(seeds), bool)
         self.waiting = np.zeros(len(seeds), bool)  # lost with their worker and not yet reset
 

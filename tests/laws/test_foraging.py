@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import gymnasium
 import lbforaging  # noqa: F401  (importing it registers the tasks)
@@ -12,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lbforaging.foraging.environment import Action, ForagingEnv
 
-from ibal_lightning.envs.foraging import Foraging, legal_actions
+from ibal_lightning.envs.foraging import make_foraging, valid_actions
+from ibal_lightning.envs.lbf import Lbf
 
 TASKS = sorted(name for name in gymnasium.registry if name.startswith("Foraging"))
 SIZES = ("5x5-2p-1f", "8x8-4p-3f")
@@ -26,24 +29,23 @@ def genuine(task: str) -> ForagingEnv:
     return game
 
 
-def play_beside(task: str, seed: int, steps: int = 50) -> int:
+def play_beside(task: str, seed: int) -> int:
     """Compare all that two equal games show and give while random players act; the food they ate."""
-    ours, theirs, dice = Foraging.make(task), genuine(task), random.Random(seed)
+    ours, theirs, dice = make_foraging(task), genuine(task), random.Random(seed)
     seen, expected = ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0]
-    eaten = np.count_nonzero(theirs.field)
-    for _ in range(steps):
+    food, over = np.count_nonzero(theirs.field), False
+    while True:
         np.testing.assert_array_equal(seen, np.stack(expected))
         assert seen.dtype == np.float32
         valid = [theirs._valid_actions[player] for player in theirs.players]
         assert [ours._valid_actions[player] for player in ours.players] == valid
-        assert ours.legal == [[action in allowed for action in Action] for allowed in valid]
+        if over:
+            return int(food - np.count_nonzero(theirs.field))
         actions = [Action.LOAD if Action.LOAD in allowed else dice.choice(allowed) for allowed in valid]
         seen, *mine = ours.step([action.value for action in actions])
         expected, *other = theirs.step([action.value for action in actions])
         assert mine == other
-        if mine[1]:
-            break
-    return int(eaten - np.count_nonzero(theirs.field))
+        over = mine[1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,6 +61,48 @@ def test_also_where_food_is_eaten(task: str) -> None:
 
 def test_food_bars_the_way_and_can_be_loaded() -> None:
     field = [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
-    assert legal_actions(field, 1, 1) == [True, False, True, True, True, True]
-    assert legal_actions(field, 0, 0) == [True, False, True, False, False, True]
-    assert legal_actions(field, 2, 2) == [True, True, False, True, False, False]
+    stay, north, south, west, east, load = Action
+    assert valid_actions(field, 1, 1) == [stay, south, west, east, load]
+    assert valid_actions(field, 0, 0) == [stay, south, load]
+    assert valid_actions(field, 2, 2) == [stay, north, west]
+
+
+class Darkness(ForagingEnv):
+    """A game of a user's own: nobody sees anything, and moving pays."""
+
+    def __init__(self, **options: Any) -> None:
+        plain: dict[str, Any] = dict(gymnasium.spec("Foraging-5x5-2p-1f-v3").kwargs)
+        super().__init__(**{**plain, **options})
+
+    def _make_gym_obs(self) -> Any:
+        return tuple(np.zeros(9, np.float32) for _ in self.players)
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., str]]:
+    """Registers a task for the time of a test."""
+    names: list[str] = []
+
+    def register(entry: Any, **kwargs: Any) -> str:
+        names.append(f"Foraging-own{len(names)}-v3")
+        gymnasium.register(names[-1], entry_point=entry, kwargs=kwargs)
+        return names[-1]
+
+    yield register
+    for name in names:
+        del gymnasium.registry[name]
+
+
+def test_a_game_of_the_users_own_keeps_its_views(registered: Callable[..., str]) -> None:
+    env = Lbf(num_envs=2, task=registered(Darkness))
+    now = env.reset(seed=1)
+    assert now.obs.shape == (2, 2, 9)
+    assert not now.obs.any()
+    assert now.avail_actions[..., 0].all()
+
+
+@pytest.mark.parametrize("option", [{"grid_observation": True}, {"observe_agent_levels": False}])
+def test_tasks_that_show_something_else_are_refused(registered: Callable[..., str], option: dict[str, bool]) -> None:
+    task = registered(ForagingEnv, **gymnasium.spec("Foraging-5x5-2p-1f-v3").kwargs | option)
+    with pytest.raises(ValueError, match=f"env.task='{task}': only tasks whose players see"):
+        Lbf(num_envs=2, task=task)

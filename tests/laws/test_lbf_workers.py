@@ -76,6 +76,9 @@ def test_a_state_saved_by_workers_goes_on_in_one_process(pair: Lbf) -> None:
     saved = pair.state_dict()
     alone = Lbf(num_envs=5, seed=0, task=TASK)
     alone.load_state_dict(saved)
+    shown, restored = pair._timestep(), alone._timestep()
+    assert torch.equal(shown.obs, restored.obs)
+    assert torch.equal(shown.avail_actions, restored.avail_actions)
     assert same(play(pair, 40), play(alone, 40))
 
 
