@@ -22,7 +22,7 @@ from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
 
 SLOW = 0.9  # share of the old value in running figures
-TABLE_EVERY = 25  # updates between two looks at the table: a look costs half an update
+TABLE_EVERY = 10  # updates between two looks at the table: a look costs half an update
 ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
 HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
 
