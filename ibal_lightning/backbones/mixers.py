@@ -87,7 +87,7 @@ class QmixMixer(nn.Module):
         towers = (self.hyper_w_1, self.hyper_w_final, self.V, self.hyper_b_1)
         w_1, w_final, v, b_1 = fused_towers(state, towers)
         w_1 = w_1.abs().view(-1, self.n_agents, self.mixing_dim)
-        hidden = F.elu((q_taken.unsqueeze(2) * w_1).sum(1) + b_1)  # many small products: three times as fast as bmm
+        hidden = F.elu((q_taken.unsqueeze(2) * w_1).sum(1) + b_1)  # faster than bmm, which makes R small products
         return (hidden * w_final.abs()).sum(1) + v.squeeze(1)
 
 

@@ -1,6 +1,6 @@
 """The genuine game of ``lbforaging``, its two slowest views written anew: what players see and what they may do.
 
-The package gathers both cell by cell and checks every observation against its space, which takes three quarters of a
+The package gathers both cell by cell and checks every observation against its space, which takes more than half of a
 step. Rules and random numbers are the package's own; the views are tested to equal its views.
 """
 

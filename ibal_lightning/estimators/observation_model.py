@@ -79,9 +79,9 @@ class ObservationModel(TransitionModel):
         features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
-        now, target = self._encode(obs), self._encode(next_obs)
-        model = self._nll(target, self._base(features, now) + effects, self.log_variance(features))
-        null = self._null_nll(features.detach(), now, target)
+        present, target = self._encode(obs), self._encode(next_obs)
+        model = self._nll(target, self._base(features, present) + effects, self.log_variance(features))
+        null = self._null_nll(features.detach(), present, target)
         weight = self.varies / (len(obs) * self.varies.sum()).clamp(min=1)
         return torch.stack([model.sum(0), null.sum(0)]) @ weight
 
@@ -95,9 +95,9 @@ class ObservationModel(TransitionModel):
         features, seen, now = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0], rows.now
         gates, count = self.joint.gates(features), rows.seen.sum(0).clamp(min=1)
         features, obs, next_obs = taken(seen, features, now.obs, rows.next_obs)
-        before, target = self._encode(obs), self._encode(next_obs)
-        base, log_variance = self._base(features, before), self.log_variance(features)
-        null = self._null_nll(features, before, target)
+        present, target = self._encode(obs), self._encode(next_obs)
+        base, log_variance = self._base(features, present), self.log_variance(features)
+        null = self._null_nll(features, present, target)
 
         @torch.no_grad()
         def gain(sources: Tensor) -> Tensor:
@@ -143,17 +143,17 @@ class ObservationModel(TransitionModel):
         covariance = self.joint.effects.covariance(self.joint.gates(features), p_ref)
         return covariance, (precision * now.alive[..., None]).transpose(0, 1)
 
-    def _base(self, features: Tensor, now: Tensor) -> Tensor:
+    def _base(self, features: Tensor, present: Tensor) -> Tensor:
         """(..., parts * O) parameters of the next observation but for the effects of the others' actions.
 
-        ``now`` (..., parts * O) is the present observation, encoded.
+        ``present`` (..., parts * O) is the observation of now, encoded.
         """
-        return self.persistence * now + self.joint.base(features)
+        return self.persistence * present + self.joint.base(features)
 
-    def _null_nll(self, features: Tensor, now: Tensor, target: Tensor) -> Tensor:
+    def _null_nll(self, features: Tensor, present: Tensor, target: Tensor) -> Tensor:
         """(..., O) nats of the encoded next observation ``target`` under the model that knows nobody else's action."""
         base, log_variance = self.null(features).tensor_split([len(self.null_persistence)], -1)
-        return self._nll(target, base + self.null_persistence * now, log_variance)
+        return self._nll(target, base + self.null_persistence * present, log_variance)
 
     def _encode(self, obs: Tensor) -> Tensor:
         """(..., parts * O) of observations (..., O): what each parameter would be if they stayed as they are."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
-import lbforaging  # noqa: F401  (importing it registers the tasks)
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,7 +67,7 @@ def test_food_bars_the_way_and_can_be_loaded() -> None:
 
 
 class Darkness(ForagingEnv):
-    """A game of a user's own: nobody sees anything, and moving pays."""
+    """A game of a user's own: nobody sees anything."""
 
     def __init__(self, **options: Any) -> None:
         plain: dict[str, Any] = dict(gymnasium.spec("Foraging-5x5-2p-1f-v3").kwargs)
