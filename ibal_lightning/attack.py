@@ -44,12 +44,13 @@ class Threat:
                 raise ValueError(f"threat.{name} must be >= 0 or null, got {value}")
 
     def max_dims(self, spec: EnvSpec) -> int:
-        """L, the number of dims that may be masked per agent and step.
+        """L, the number of dims that may be masked per agent and step; at least one of any share above 0.
 
         Raises:
             ValueError: more dims are asked for than an observation has.
         """
-        dims = round(self.dims * spec.obs_dim) if self.dims < 1 else int(self.dims)
+        share = max(round(self.dims * spec.obs_dim), int(self.dims > 0))
+        dims = share if self.dims < 1 else int(self.dims)
         if dims > spec.obs_dim:
             raise ValueError(f"threat.dims={self.dims} asks to mask {dims} dims, an observation has {spec.obs_dim}")
         return dims
@@ -118,5 +119,5 @@ class Attack(nn.Module):
         """Finished training episodes, for curricula."""
 
     def status(self) -> Mapping[str, float]:
-        """Numbers to show and log, such as the current attack probability ``p_act``."""
+        """Numbers to show and log, such as the current attack probability ``p_max``."""
         return {}

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 from ibal_lightning.signatures import open_ended, runtime_options
 
 

@@ -19,7 +19,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 from ibal_lightning.offers import (
     CONFIGS,
     OWN_DISTRIBUTION,

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 
-class _TensorFields:
+class TensorFields:
     """Gives a frozen dataclass of tensors one ``map`` for device moves, slices and casts."""
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """Return a copy with ``fn`` applied to every tensor, those inside mappings included.
+        """Return a copy with ``fn`` applied to every tensor, those inside mappings and nested dataclasses included.
 
         A tensor that stands in two fields stays one tensor: ``obs_seen is obs`` says that nothing perturbs.
         """
@@ -30,6 +30,8 @@ class _TensorFields:
                 if id(value) not in done:
                     done[id(value)] = fn(value)
                 return done[id(value)]
+            if isinstance(value, TensorFields):
+                return value.map(fn)
             if isinstance(value, Mapping):
                 return {name: apply(item) for name, item in value.items()}
             return value
@@ -55,7 +57,7 @@ class EnvSpec:
 
 
 @dataclass(frozen=True)
-class Timestep(_TensorFields):
+class Timestep(TensorFields):
     """What the environment shows of all B games after a reset or a step. All observations are the sensors' own."""
 
     obs: Tensor  # (B, N, O) f32
@@ -69,7 +71,7 @@ class Timestep(_TensorFields):
 
 
 @dataclass(frozen=True)
-class EpisodeBatch(_TensorFields):
+class EpisodeBatch(TensorFields):
     """B whole episodes of the induced Dec-POMDP, padded to T steps; ``mask`` tells the real steps."""
 
     obs: Tensor  # (B, T+1, N, O) f32: the sensors
@@ -128,6 +130,7 @@ class VictimView:
     last_actions_taken: Tensor  # (B, N) i64 executed one step ago, -1 at the start
     step: int  # 0 at the start of the episode
     running: Tensor  # (B,) bool: the game is not over
+    shown: Tensor  # (B,) bool: the observation is of the episode; also its last one, from which learners bootstrap
     scores: Callable[[Tensor], Tensor]  # obs (B,N,O) -> utilities or logits (B,N,A), differentiable in obs
     logits: bool = False  # scores are logits of the policy, not utilities
 

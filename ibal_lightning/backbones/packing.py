@@ -18,7 +18,6 @@ class Packing:
     """Which slots of a (B, L) grid are real, in the order of the GRU's steps."""
 
     rows: Tensor  # (P,) i64 positions in the flattened grid, time-major, games by falling length
-    order: Tensor  # (B,) i64 games by falling length
     sizes: list[int]  # games that are still running, per slot
     shape: tuple[int, int]  # (B, L)
 
@@ -42,4 +41,4 @@ def packing_of(mask: Tensor) -> Packing | None:
     order = lengths.argsort(descending=True, stable=True)
     time = torch.arange(slots).unsqueeze(1)
     real = time < lengths[order]
-    return Packing((order * slots + time)[real], order, real.sum(1).tolist(), (games, slots))
+    return Packing((order * slots + time)[real], real.sum(1).tolist(), (games, slots))

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from ibal_lightning import plugins
 from ibal_lightning.cli import completion, naming, options, seeds
 from ibal_lightning.cli.errors import EXIT_INTERRUPTED, explain
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 from ibal_lightning.offers import config_folder
 
 DEFAULT_VERB = "train"

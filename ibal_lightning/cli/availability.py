@@ -11,9 +11,8 @@ from ibal_lightning.offers import OWN_DISTRIBUTION, PREFIX, Offer, clash, missin
 from ibal_lightning.signatures import NotStatic, module_tree
 
 OURS = "ibal_lightning"
-STATUS = (
-    PREFIX + "status"
-)  # entry points "<group>.<name>" -> a function (name) -> str that says what a choice resolves to here
+# Entry points "<group>.<name>" -> a function (name) -> str that says what a choice resolves to here.
+STATUS = PREFIX + "status"
 
 
 def availability(items: tuple[Offer, ...]) -> tuple[bool, str]:

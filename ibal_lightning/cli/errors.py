@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean, first_line
 from ibal_lightning.offers import offers
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -73,7 +73,7 @@ def _config_mistake(error: BaseException) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file is not None:
             return _missing_choice(cause)
         if isinstance(cause, OverrideParseException):
-            return f"cannot read the override {cause.override!r}: {_first_line(cause)}"
+            return f"cannot read the override {cause.override!r}: {first_line(cause)}"
         if isinstance(cause, ValidationError):
             return _wrong_type(cause, error)
         if isinstance(cause, MissingMandatoryValue):
@@ -110,7 +110,7 @@ def _wrong_type(error: ValidationError, outer: BaseException) -> str:
         return f"{given}: expected {kind}"
     if "ListConfig" in str(error):
         return f"{given}: expected a list, such as [a,b]"
-    return f"{given}: {_first_line(error)}"
+    return f"{given}: {first_line(error)}"
 
 
 def _unknown_key(error: OmegaConfBaseException, outer: BaseException) -> str:
@@ -124,7 +124,3 @@ def _unknown_key(error: OmegaConfBaseException, outer: BaseException) -> str:
     groups = [] if prefix else [group for group, _ in offers() if "/" not in group]
     where = f"{prefix} has" if prefix else "there are"
     return f"{key}: no such option{did_you_mean(last, [*known, *groups])}; {where} {', '.join(known) or 'none'}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -18,6 +18,7 @@ from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.experiment import build_attack, build_threat
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.saved_team import SavedTeam
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.env import Env
 from ibal_lightning.evaluation.results import robustness_table, summarise, write_rows
 from ibal_lightning.evaluation.suite import fit, play
@@ -36,6 +37,7 @@ def run(cfg: DictConfig) -> float:
     changes = {"evaluation": cfg.evaluation, "threat": cfg.threat}
     num_envs = min(cfg.evaluation.num_envs, cfg.evaluation.episodes)
     team = SavedTeam.open(cfg.run, num_envs=num_envs, stream="evaluation", changes=changes)
+    check_excitation(team.config, team.env)
     trained, directory = team.attack(spare=True), team.directory
     rows = evaluate(team.config, list(cfg.attacks), directory.path, team.env, team.backbone, trained)
     write_rows(directory.results, rows, append=True)
@@ -51,6 +53,21 @@ def check_evaluation(options: DictConfig) -> None:
     for name in ("episodes", "num_envs", "threads", "fit_episodes", "fit_updates", "fit_batch_episodes"):
         check_range(f"evaluation.{name}", options[name], 1)
     plugins.choice("attack", options.fit_excitation)
+
+
+def check_excitation(config: DictConfig, env: Env) -> None:
+    """Refuse a ``fit_excitation`` under which actions do not vary.
+
+    Raises:
+        ValueError: it never overrides actions, or has to learn first.
+    """
+    name = config.evaluation.fit_excitation
+    attack = build_attack(plugins.choice("attack", name), config, env.spec, build_threat(config, env.spec))
+    if not (attack.acts and attack.warm):
+        raise ValueError(
+            f"evaluation.fit_excitation={name} does not override actions from the first game on: name an attack that "
+            "does, such as random_action"
+        )
 
 
 def evaluate(
@@ -86,6 +103,7 @@ def playable(config: DictConfig, env: Env) -> list[str]:
         ValueError: there is no attack of that name.
     """
     threat, found = build_threat(config, env.spec), []
+    check_excitation(config, env)
     if not config.evaluation.attacks:
         raise ValueError("evaluation.attacks is empty; name at least one attack, such as [natural]")
     for name in config.evaluation.attacks:
@@ -125,13 +143,11 @@ def ready_attack(
 
 def show(rows: pl.DataFrame, directory: RunDirectory) -> float:
     """Print the table, say where the files are, return the worst win rate."""
-    console = Console()
     summary = summarise(rows)
     first = rows.row(0, named=True)
     what = f"\n{first['method']} / {first['backbone']} on {first['fingerprint']}"
-    console.print(what, highlight=False, soft_wrap=True)
+    say(what)
     title = f"seed {first['seed']}, greedy, {rows['episode'].n_unique()} games under each attack"
-    table = robustness_table(summary, title)
-    print_whole(console, table)
-    console.print(f"rows: {directory.results}", highlight=False, soft_wrap=True)
+    print_whole(robustness_table(summary, title))
+    say(f"rows: {directory.results}")
     return float(summary["win_rate"].min())  # type: ignore[arg-type]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ibal_lightning.backbones import pymarl
 from ibal_lightning.cli.run_directory import optimizer_state
 from ibal_lightning.cli.saved_team import SavedTeam
+from ibal_lightning.cli.terminal import say
 
 
 def run(cfg: DictConfig) -> None:
@@ -21,4 +21,4 @@ def run(cfg: DictConfig) -> None:
     team = SavedTeam.open(cfg.run, num_envs=1, stream="export")
     team.env.close()
     files = pymarl.export(team.backbone, Path(cfg.out), optimizer_state(team.checkpoint))
-    Console().print(f"wrote {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+    say(f"wrote {', '.join(map(str, files))}")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ibal_lightning import plugins
-from ibal_lightning.cli.evaluate import check_evaluation, ready_attack
+from ibal_lightning.cli.evaluate import check_evaluation, check_excitation, ready_attack
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.saved_team import SavedTeam
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.evaluation.figures import mask_figure, most_hidden, strength_figure
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_range
@@ -30,13 +30,14 @@ def run(cfg: DictConfig) -> None:
     check_range("games", cfg.games, 1)
     check_evaluation(cfg.evaluation)
     torch.set_num_threads(cfg.evaluation.threads)
-    directory, console = RunDirectory.existing(cfg.run), Console()
+    directory = RunDirectory.existing(cfg.run)
     rows = directory.metrics()
     if "attack/p_max" in rows.columns:
-        save(strength_figure(rows), directory.path / "strength.png", console)
+        save(strength_figure(rows), directory.path / "strength.png")
     team = SavedTeam.open(cfg.run, num_envs=cfg.games, stream="figures", changes={"evaluation": cfg.evaluation})
+    check_excitation(team.config, team.env)
     batch = play_attacked(team, cfg.under)
-    save(mask_figure(batch, *most_hidden(batch), team.env.spec.obs_names), directory.path / "masked_dims.png", console)
+    save(mask_figure(batch, *most_hidden(batch), team.env.spec.obs_names), directory.path / "masked_dims.png")
 
 
 def play_attacked(team: SavedTeam, name: str) -> EpisodeBatch:
@@ -47,7 +48,7 @@ def play_attacked(team: SavedTeam, name: str) -> EpisodeBatch:
     return collector.collect(env_steps=0, explore=False, seed=derive_seed(seed, "figures"))
 
 
-def save(figure: Figure, path: Path, console: Console) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a PNG and say where."""
     write_then_rename(path, partial(figure.savefig, format="png", dpi=150))
-    console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    say(f"wrote {path}")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ibal_lightning.backbones import pymarl
 from ibal_lightning.cli.experiment import build_backbone, build_env
 from ibal_lightning.cli.run_directory import RunDirectory
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.functional.files import write_then_rename
 
 
@@ -39,12 +39,11 @@ def run(cfg: DictConfig) -> None:
     checkpoint = {"state_dict": weights, "optimizer_states": [] if optimizer is None else [optimizer]}
     write_then_rename(directory.checkpoints / "last.ckpt", partial(torch.save, checkpoint))
     env.close()
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"read {', '.join(map(str, files))}" + ("" if optimizer is None else f" and {pymarl.OPTIMIZER_FILE}"))
+    say(f"read {', '.join(map(str, files))}" + ("" if optimizer is None else f" and {pymarl.OPTIMIZER_FILE}"))
     if len(files) == 1:
-        console.print(f"there is no {pymarl.MIXER_FILE}: the policy is complete, the mixer is untrained")
-    console.print(f"wrote {directory.path}; play it with: ibal evaluate run={directory.path}")
-    console.print(f"train on with: ibal experiment=finetune training.init_from={directory.path}")
+        say(f"there is no {pymarl.MIXER_FILE}: the policy is complete, the mixer is untrained")
+    say(f"wrote {directory.path}; play it with: ibal evaluate run={directory.path}")
+    say(f"train on with: ibal experiment=finetune training.init_from={directory.path}")
 
 
 def saved_policy(path: Path) -> Path:

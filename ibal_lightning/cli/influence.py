@@ -6,7 +6,6 @@ import json
 
 import torch
 from omegaconf import DictConfig
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -14,12 +13,14 @@ from torch import Tensor
 from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.groups import largest_group
 from ibal_lightning.attacks.ibal.influence import Influence, InfluenceModels
-from ibal_lightning.attacks.ibal.mask import Reference
 from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, take
+from ibal_lightning.attacks.ibal.reference import Reference
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.saved_team import SavedTeam
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.env import Env
 from ibal_lightning.estimators.health import pair_bands
+from ibal_lightning.evaluation.tables import plain_table
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.influence import clustered_mean
 from ibal_lightning.functional.null_band import redraw_from
@@ -61,9 +62,7 @@ def run(cfg: DictConfig) -> float:
     n = env.spec.n_agents
     what = f"{env.spec.fingerprint}: k = {K} of {n}, {len(seen.p)} held-out steps"
     Console().print(influence_table(rows, what))
-    Console().print(
-        f"{len(pairs)} of {n * (n - 1)} ordered pairs (agent, source) tell more than 95 % of redrawn actions"
-    )
+    say(f"{len(pairs)} of {n * (n - 1)} ordered pairs (agent, source) tell more than 95 % of redrawn actions")
     return float(measured.observation.mean())
 
 
@@ -93,8 +92,8 @@ def fit_and_measure(learnt: Drawn, seen: Drawn, env: Env, cfg: DictConfig, K: in
 
 def pairs_above_chance(models: InfluenceModels, seen: Drawn, generator: torch.Generator) -> list[list[int]]:
     """[agent, source] pairs whose next observation and action tell more of each other than redrawn actions do."""
-    gain, band = pair_bands(models.observation, seen.rows, redraw_from(seen.p), generator, draws=99, level=0.1)
-    above: list[list[int]] = (band.above(gain) & ~torch.eye(len(gain), dtype=torch.bool)).nonzero().tolist()
+    gain, chance = pair_bands(models.observation, seen.rows, redraw_from(seen.p), generator, draws=99, level=0.05)
+    above: list[list[int]] = ((gain > chance) & ~torch.eye(len(gain), dtype=torch.bool)).nonzero().tolist()
     return above
 
 
@@ -109,7 +108,7 @@ def summarise(measured: Influence, null: Influence, episode: Tensor) -> dict[str
 
 def influence_table(rows: dict[str, dict[str, float]], title: str) -> Table:
     """The terms for the terminal."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table(title)
     for name in ("term", "what", "nats", "+-", "null"):
         text = name in ("term", "what")
         table.add_column(name, justify="left" if text else "right", no_wrap=name != "what")

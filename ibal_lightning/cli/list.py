@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibal_lightning.cli.availability import availability
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 from ibal_lightning.offers import Offer, offers
 
 PLUMBING = {"hydra", "types", "command", "by_backbone"}  # parts of groups that no user chooses from

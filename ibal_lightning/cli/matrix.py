@@ -10,14 +10,14 @@ from pathlib import Path
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from ibal_lightning.cli.run_directory import RunDirectory
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.evaluation.matrix import doubts, matrix, mixed_fingerprints
 from ibal_lightning.evaluation.results import read_rows
-from ibal_lightning.evaluation.tables import latex, terminal_table, whole_width
+from ibal_lightning.evaluation.tables import latex, print_whole, terminal_table
 from ibal_lightning.functional.files import write_then_rename
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 
 logger = logging.getLogger(__name__)
 FILES = (".csv", ".tex", ".json")
@@ -135,14 +135,9 @@ def _games(rows: pl.DataFrame) -> str:
 
 def show(table: pl.DataFrame, title: str) -> None:
     """Print the table the way that fits the terminal."""
-    console = Console()
-    shapes = [terminal_table(table, "", methods_down=down) for down in (True, False)]
-    widths = [whole_width(console, shape) for shape in shapes]
-    fitting = shapes[0] if widths[0] <= console.width else shapes[1]
-    console.width = max(console.width, min(widths))  # rather a long line than half a number
-    console.print(title, highlight=False, soft_wrap=True)
-    console.print(fitting)
-    console.print(INTERVAL, highlight=False, soft_wrap=True)
+    say(title)
+    print_whole(*(terminal_table(table, methods_down=down) for down in (True, False)))
+    say(INTERVAL)
 
 
 def write(table: pl.DataFrame, out: Path, rows: pl.DataFrame, caption: str) -> None:
@@ -159,4 +154,4 @@ def write(table: pl.DataFrame, out: Path, rows: pl.DataFrame, caption: str) -> N
     write_then_rename(csv, table.write_csv)
     write_then_rename(tex, lambda path: path.write_text(latex(table, caption)))
     write_then_rename(js, lambda path: path.write_text(json.dumps(document, indent=2) + "\n"))
-    Console().print(f"wrote {csv}, {tex}, {js}", highlight=False, soft_wrap=True)
+    say(f"wrote {csv}, {tex}, {js}")

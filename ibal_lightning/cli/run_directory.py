@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ibal_lightning.cli.manifest import manifest
 from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.messages import first_line
 
 SHOWN = 8  # layers that a message names
 
@@ -116,8 +117,7 @@ class RunDirectory:
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path} is corrupt or not a checkpoint: {reason}") from error
+            raise ValueError(f"{path} is corrupt or not a checkpoint: {first_line(error)}") from error
         if not isinstance(loaded, dict) or not isinstance(loaded.get("state_dict"), dict):
             raise ValueError(f"{path} is not a checkpoint: it has no state_dict")
         return loaded

@@ -18,17 +18,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.search_space import Space
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.cli.trial import METRICS, TrialFailed, TrialRunner
-from ibal_lightning.evaluation.tables import print_whole
+from ibal_lightning.evaluation.tables import plain_table, print_whole
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import derive_seed
+from ibal_lightning.messages import first_line
 
 logger = logging.getLogger(__name__)
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -115,7 +115,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         return connect(url)
     except Exception as error:  # SQLAlchemy's and the drivers' own
         shown = re.sub(r"//[^/@]*@", "//***@", url)
-        raise ValueError(f"storage={shown} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"storage={shown} cannot be opened: {first_line(error)}") from error
 
 
 def connect(url: str) -> optuna.storages.RDBStorage:
@@ -179,16 +179,15 @@ def rows_of(study: optuna.Study, attacks: Sequence[str]) -> pl.DataFrame:
 
 def show(study: optuna.Study, runner: TrialRunner) -> None:
     """Print the best trials and the command of the best."""
-    console, table = Console(), table_of(study.get_trials(states=DONE[:1]), runner.attacks)
-    print_whole(console, table)
+    print_whole(table_of(study.get_trials(states=DONE[:1]), runner.attacks))
     words: list[Any] = [*runner.overrides, *runner.space.words(study.best_params)]
-    console.print(f"best: ibal {shlex.join(words)}", soft_wrap=True, markup=False)
-    console.print(f"all trials: {runner.folder / 'trials.csv'}", soft_wrap=True)
+    say(f"best: ibal {shlex.join(words)}")
+    say(f"all trials: {runner.folder / 'trials.csv'}")
 
 
 def table_of(trials: Sequence[FrozenTrial], attacks: Sequence[str]) -> Table:
     """The best trials, best first."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     options = list(dict.fromkeys(name for trial in trials for name in trial.params))
     for name in ("trial", "score", *attacks, *options):
         table.add_column(name, justify="right", no_wrap=True)

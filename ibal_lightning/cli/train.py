@@ -13,7 +13,6 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
-from rich.console import Console
 
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
@@ -30,10 +29,11 @@ from ibal_lightning.cli.experiment import (
 )
 from ibal_lightning.cli.resume import open_run, restore
 from ibal_lightning.cli.run_directory import RunDirectory, optimizer_state
+from ibal_lightning.cli.terminal import say
 from ibal_lightning.evaluation.results import write_rows
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
-from ibal_lightning.nearest import did_you_mean
+from ibal_lightning.messages import did_you_mean
 from ibal_lightning.option_types import check_options
 from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
@@ -192,9 +192,8 @@ def _fit(
         except NonFiniteLoss as error:
             raise Failure(_save_batch(error, directory)) from error
     if budget.interrupted:
-        console = Console(stderr=True)
-        console.print(f"stopped; checkpoint: {directory.checkpoints / 'last.ckpt'}", soft_wrap=True)
-        console.print(f"go on with: ibal training.resume={directory.path}", soft_wrap=True)
+        say(f"stopped; checkpoint: {directory.checkpoints / 'last.ckpt'}", stderr=True)
+        say(f"go on with: ibal training.resume={directory.path}", stderr=True)
         raise KeyboardInterrupt
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 from torch import Tensor
 
 from ibal_lightning.envs.toy import ToyEnv
+from ibal_lightning.functional.options import check_choice
 
 CLIMBING = ((11.0, -30.0, 0.0), (-30.0, 7.0, 6.0), (0.0, 0.0, 5.0))  # Claus and Boutilier 1998, figure 3
 QTRAN = ((8.0, -12.0, -12.0), (-12.0, 0.0, 0.0), (-12.0, 0.0, 0.0))  # Son et al. 2019, table 1
-GAMES = ("climbing", "penalty", "qtran")
 
 
 def payoff_matrix(game: str, penalty: float) -> Tensor:
@@ -25,10 +23,7 @@ def payoff_matrix(game: str, penalty: float) -> Tensor:
         "penalty": ((10.0, 0.0, penalty), (0.0, 2.0, 0.0), (penalty, 0.0, 10.0)),
         "qtran": QTRAN,
     }
-    if game not in matrices:
-        near = difflib.get_close_matches(str(game), GAMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"game must be one of {', '.join(GAMES)}, got {game!r}{hint}")
+    check_choice("game", game, list(matrices))
     return torch.tensor(matrices[game])
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ibal_lightning.envs.battle_env import Battle, BattleEnv
 from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, complete
-from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names, smacv2_scenario, smacv2_scenarios
+from ibal_lightning.envs.skirmish.catalogue import Scenario, smacv2_scenario, smacv2_scenarios
 from ibal_lightning.envs.skirmish.options import smacv2_options
+from ibal_lightning.messages import nearest_names
 
 EPO = "_epo"  # extended partial observability: who has not seen an enemy first never sees it, and any target is legal
 

@@ -11,7 +11,7 @@ from ibal_lightning.estimators.observation_model import ObservationModel
 from ibal_lightning.estimators.running_mean import RunningMean
 from ibal_lightning.estimators.transitions import Transitions
 from ibal_lightning.functional.mutual_information import uniform_legal
-from ibal_lightning.functional.null_band import NullBand, Redraw, nearest_rows, null_band, redraw_near
+from ibal_lightning.functional.null_band import Redraw, nearest_rows, null_band, redraw_near
 from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.types import EnvSpec
 
@@ -50,14 +50,16 @@ class Health(nn.Module):
 
         Of a ``young`` model only the latest look counts, and nothing is logged.
         """
+        if len(rows.intended) < 2:
+            return  # nobody could lend an action
         gains, present = model.gains(rows), rows.seen.sum(0) / rows.seen.sum().clamp(min=1)
 
         def explained(actions: Tensor) -> Tensor:
             return gains(actions) @ present
 
-        chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1).high
+        chance = null_band(explained, strata(rows), generator, draws=DRAWS, level=0.1)
         p_ref = uniform_legal(rows.avail_actions[:ATTRIBUTED_ROWS])
-        score = model.score(rows.now.head(ATTRIBUTED_ROWS), p_ref).mean(0)
+        score = model.score(rows.now.map(lambda x: x[:ATTRIBUTED_ROWS]), p_ref).mean(0)
         if young:
             for figure in (self.explained, self.chance, self.attribution):
                 figure.forget()
@@ -129,17 +131,17 @@ def pair_bands(
     redraw: Redraw,
     generator: torch.Generator,
     *,
-    draws: int = 99,
-    level: float = 0.05,
-) -> tuple[Tensor, NullBand]:
+    draws: int,
+    level: float,
+) -> tuple[Tensor, Tensor]:
     """What each source's action explains of each agent's next observation, and what it would by chance.
 
     Args:
         redraw: joint actions (M, N) under the null, such as ``strata(rows)`` or ``redraw_from(policy)``.
 
     Returns:
-        (N, N) nats per step over the null model, agent first, and the band (N, N) under redrawn actions of the source
-        alone, the others' held.
+        (N, N) nats per step over the null model, agent first, and the upper end (N, N) of the null band, where the
+        source's actions alone are redrawn and the others' held.
     """
     real, n = rows.now.actions, rows.now.actions.shape[1]
 

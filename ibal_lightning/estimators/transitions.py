@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ibal_lightning.functional.random import stream
-from ibal_lightning.types import EpisodeBatch
+from ibal_lightning.types import EpisodeBatch, TensorFields
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(TensorFields):
     """What is known of M moments after everyone has acted; the models condition on it."""
 
     state: Tensor  # (M, S) clean
@@ -21,13 +21,9 @@ class Context:
     alive: Tensor  # (M, N) bool
     time: Tensor  # (M,) step / episode_limit
 
-    def head(self, rows: int) -> Context:
-        """The first ``rows`` moments."""
-        return Context(*(getattr(self, field.name)[:rows] for field in fields(self)))
-
 
 @dataclass(frozen=True)
-class Transitions:
+class Transitions(TensorFields):
     """M steps with what came of them."""
 
     now: Context

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ibal_lightning.evaluation.statistics import wilson_interval
+from ibal_lightning.evaluation.tables import plain_table
 from ibal_lightning.functional.files import write_then_rename
 
 COLUMNS = ("run", "seed", "env", "fingerprint", "backbone", "method", "attack", "episode", "return", "length", "won")
@@ -63,7 +63,7 @@ def robustness_table(summary: pl.DataFrame, title: str) -> Table:
 
     "changed" is the share of agent-steps whose action was overridden, "dims" the perturbed dims per agent and step.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table(title)
     for name in ("attack", "win rate", "95 % interval", "return", "length", "changed", "dims"):
         table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=True)
     worst = summary["win_rate"].min()

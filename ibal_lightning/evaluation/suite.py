@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.types import EpisodeBatch
 
+AT_THE_END = 10**12  # env steps behind the end of every exploration schedule
 HELD_OUT = 4  # rollouts by which the health of fitted estimators is judged
 
 
@@ -69,20 +71,22 @@ def fit(
 ) -> None:
     """Fit an attack that learns to a frozen victim (ALGORITHMS 2.8); one that has nothing to learn stays as it is.
 
-    The victim explores at its schedule's final rate, and half of its games meet the ``excitation`` (random
-    overrides): actions must vary for their effects to be identified.
+    The victim explores at its schedule's final rate, in ``episodes`` games or the next number that fills whole
+    rollouts. Half of them meet the ``excitation`` (random overrides): actions must vary for their effects to be
+    identified.
     """
     optimizer = attack.optimizer()
     if optimizer is None:
         return
     device = backbone.initial_hidden(1).device
-    replay = Replay(env.spec, excitation, capacity=max(episodes, env.num_envs), device=device)
     played = (Attack(env.spec, excitation.threat), excitation)
+    rounds = math.ceil(episodes / (len(played) * env.num_envs))
+    replay = Replay(env.spec, excitation, capacity=rounds * len(played) * env.num_envs, device=device)
     collectors = [Collector(env, backbone, a, seed=derive_seed(seed, "fit attack"), device=device) for a in played]
     first: int | None = derive_seed(seed, "fit")
     while replay.size < episodes:
         for collector in collectors:
-            replay.add(collector.collect(env_steps=10**12, explore=True, seed=first))
+            replay.add(collector.collect(env_steps=AT_THE_END, explore=True, seed=first))
             first = None
     generator = torch.Generator().manual_seed(derive_seed(seed, "fit batches"))
     for _ in range(updates):
@@ -94,4 +98,4 @@ def fit(
         torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
         optimizer.step()
     for _ in range(HELD_OUT):
-        attack.observe(collectors[1].collect(env_steps=10**12, explore=True))
+        attack.observe(collectors[1].collect(env_steps=AT_THE_END, explore=True))

@@ -9,11 +9,17 @@ from typing import Any
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ibal_lightning.evaluation.matrix import METHOD, NATURAL, WORST
 
 Cells = dict[str, dict[str, Any]]  # attack -> its line of the matrix
+
+
+def plain_table(title: str | None = None) -> Table:
+    """A table without vertical lines, the title as it is written."""
+    return Table(title=None if title is None else escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
 def by_method(matrix: pl.DataFrame) -> Iterator[tuple[str, Cells]]:
@@ -30,16 +36,15 @@ def columns(matrix: pl.DataFrame) -> list[str]:
     return sorted(attacks, key=lambda name: (name == WORST) - (name == NATURAL))
 
 
-def terminal_table(matrix: pl.DataFrame, title: str, *, methods_down: bool = True) -> Table:
+def terminal_table(matrix: pl.DataFrame, *, methods_down: bool) -> Table:
     """Win rate over its 95 % interval; the best method under each attack in bold.
 
     Args:
         matrix: as ``evaluation.matrix.matrix`` makes it.
-        title: above the table.
         methods_down: a line a method (wide), or a line an attack (narrow).
     """
     methods, attacks = dict(by_method(matrix)), columns(matrix)
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     lines, across = (list(methods), attacks) if methods_down else (attacks, list(methods))
     table.add_column("method" if methods_down else "attack", no_wrap=True)
     for name in across:
@@ -51,15 +56,15 @@ def terminal_table(matrix: pl.DataFrame, title: str, *, methods_down: bool = Tru
     return table
 
 
-def whole_width(console: Console, table: Table) -> int:
-    """Columns of text that a table needs to stand uncut."""
-    return console.measure(table, options=console.options.update(width=10_000)).maximum
-
-
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table uncut: in a narrow terminal rather a long line than half a number."""
-    console.width = max(console.width, whole_width(console, table))
-    console.print(table)
+def print_whole(*shapes: Table) -> None:
+    """Print the first of these tables that fits, else the narrowest uncut: rather a long line than half a number."""
+    console = Console()
+    wide = console.options.update(width=10_000)
+    widths = [console.measure(shape, options=wide).maximum for shape in shapes]
+    fits = [width <= console.width for width in widths]
+    chosen = fits.index(True) if any(fits) else widths.index(min(widths))
+    console.width = max(console.width, widths[chosen])
+    console.print(shapes[chosen])
 
 
 def _terminal_cell(cell: dict[str, Any] | None, best: float) -> str:

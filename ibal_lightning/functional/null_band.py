@@ -1,4 +1,4 @@
-"""When is a score above chance? Its quantiles where actions and outcomes have nothing to do with each other.
+"""When is a score above chance? Its quantile where actions and outcomes have nothing to do with each other.
 
 The actions are drawn anew without looking at the outcome: from the policy's own distribution, or from other moments
 with nearly the same context (a permutation within strata). Whatever the statistic is, its value on the real actions is
@@ -8,24 +8,11 @@ one more such draw if they have no effect (the conditional randomisation test of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 Redraw = Callable[[torch.Generator], Tensor]
-
-
-@dataclass(frozen=True)
-class NullBand:
-    """Lower and upper quantile of a statistic under the null, in the statistic's own shape and unit."""
-
-    low: Tensor
-    high: Tensor
-
-    def above(self, value: Tensor) -> Tensor:
-        """(...) bool: the value is higher than chance explains."""
-        return value > self.high
 
 
 def null_band(
@@ -35,15 +22,14 @@ def null_band(
     *,
     draws: int = 99,
     level: float = 0.05,
-) -> NullBand:
-    """The central 1 - 2 ``level`` of ``statistic(redraw(generator))`` over the draws.
+) -> Tensor:
+    """Upper end of the null band: the quantile 1 - ``level`` of ``statistic(redraw(generator))``, in its own shape.
 
-    A value above the band has a p-value below ``level`` (to within 1 / draws).
+    A value above it has a p-value below ``level`` (to within 1 / draws).
     """
     values = torch.stack([statistic(redraw(generator)) for _ in range(draws)])
-    rank = max(round(level * (draws + 1)), 1)  # the rank-th lowest and highest: exact for exchangeable draws
-    ordered = values.sort(0).values
-    return NullBand(ordered[rank - 1], ordered[draws - rank])
+    rank = max(round(level * (draws + 1)), 1)  # the rank-th highest: exact for exchangeable draws
+    return values.sort(0).values[draws - rank]
 
 
 def nearest_rows(context: Tensor, count: int, eligible: Tensor | None = None) -> Tensor:

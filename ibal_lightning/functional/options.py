@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+
+from ibal_lightning.messages import did_you_mean
 
 SMALLEST_EPS = 1e-12  # an optimizer's eps of 0 divides 0 by 0 where a gradient has always been 0
 
@@ -46,9 +47,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """
     if value in allowed:
         return
-    near = difflib.get_close_matches(str(value), allowed, 1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:

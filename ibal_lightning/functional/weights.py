@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ibal_lightning.messages import first_line
+
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict of a ``.th`` file, on the CPU, read without executing anything in it.
@@ -40,11 +42,11 @@ def read_optimizer(path: str | Path) -> dict[str, Any]:
 def _read(path: str | Path, what: str) -> dict[Any, Any]:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no PyMARL weights at {path}")
+        raise FileNotFoundError(f"no weights file at {path}")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or torn file makes the unpickler fail in any way it likes
-        raise ValueError(f"{path} is not a PyMARL weights file ({what}): {first_line(error)}") from error
+        raise ValueError(f"{path} is not {what}: {first_line(error)}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not {what}")
     return dict(loaded)
@@ -78,8 +80,3 @@ def adopt_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], sp
             if isinstance(value, Tensor) and value.ndim and value.shape != expected:
                 raise ValueError(f"{name} of parameter {index} is {tuple(value.shape)}, not {tuple(expected)}")
     optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -33,6 +33,7 @@ class Collector:
     step: int  # of the rollout in progress, as are the following
     going: Tensor  # (B,) bool on the environment's device: the game is not over
     running: Tensor  # (B,) bool, the same here
+    shown: Tensor  # (B,) bool: the game was not over one step ago
     hidden: Tensor  # (B, N, H)
     last_actions: Tensor  # (B, N) i64
     last_taken: Tensor  # (B, N) i64
@@ -88,7 +89,7 @@ class Collector:
                 now = self._here(there)
             self.recorder.outcome(self.step, now)
             self.going = self.going & ~(there.terminated | there.truncated)
-            self.running = self.going.to(self.device, non_blocking=True)
+            self.shown, self.running = self.running, self.going.to(self.device, non_blocking=True)
             self.step += 1
 
     def _here(self, now: Timestep) -> Timestep:
@@ -99,7 +100,7 @@ class Collector:
         num_envs, n_agents = self.env.num_envs, self.env.spec.n_agents
         self.step = 0
         self.going = torch.ones(num_envs, dtype=torch.bool, device=self.env.device)
-        self.running = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self.running = self.shown = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self.hidden = self.backbone.initial_hidden(num_envs)
         self.last_actions = torch.full((num_envs, n_agents), -1, dtype=torch.long, device=self.device)
         self.last_taken = self.last_actions
@@ -118,6 +119,7 @@ class Collector:
             last_actions_taken=self.last_taken,
             step=self.step,
             running=self.running,
+            shown=self.shown,
             scores=lambda obs: self.backbone.scores(obs, last_actions, hidden)[0],
             logits=self.backbone.on_policy,
         )

@@ -96,8 +96,8 @@ class InducedDecPOMDP(L.LightningDataModule):
         for name, episodes, store, room in needs:
             if episodes > room:
                 raise ValueError(f"training.{name}={episodes} is more than training.{store}={room} episodes")
-        needless = "" if on_policy else "backbone=mappo "  # an attack that learns needs a replay beside any backbone
-        way_out = f"{needless}method=vanilla" if self.attack_learns else "an on-policy backbone (backbone=mappo)"
+        beside = "" if on_policy else "backbone=mappo "  # an attack that learns needs a replay beside any backbone
+        way_out = f"{beside}method=vanilla" if self.attack_learns else "an on-policy backbone (backbone=mappo)"
         check_memory(env, self.attack, capacity, self.collector.device, option=option, way_out=way_out)
         return Replay(env.spec, self.attack, capacity=capacity, device=self.collector.device)
 

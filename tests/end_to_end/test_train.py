@@ -284,10 +284,13 @@ def refuses(run: Path, capfd: pytest.CaptureFixture[str]) -> str:
     return said
 
 
-def test_a_corrupt_checkpoint_is_named(ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_corrupt_checkpoint_is_named(
+    ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], size: int
+) -> None:
     run = damage(ibal_run, tmp_path / "run")
     file = run / "checkpoints/last.ckpt"
-    file.write_bytes(file.read_bytes()[:1000])
+    file.write_bytes(file.read_bytes()[:size])
     assert "last.ckpt is corrupt" in refuses(run, capfd)
 
 

@@ -26,6 +26,7 @@ def random_view(spec: EnvSpec, games: int, seed: int, step: int = 1) -> VictimVi
     obs = torch.randn(*shape, spec.obs_dim, generator=g) * alive[..., None]
     weight = torch.randn(spec.obs_dim, spec.n_actions, generator=g)
     last = random_legal(avail, g) if step else torch.full(shape, -1)
+    running = torch.rand(games, generator=g) < 0.9
     return VictimView(
         obs=obs,
         obs_seen=obs,
@@ -36,7 +37,8 @@ def random_view(spec: EnvSpec, games: int, seed: int, step: int = 1) -> VictimVi
         last_actions=last,
         last_actions_taken=last,
         step=step,
-        running=torch.rand(games, generator=g) < 0.9,
+        running=running,
+        shown=running,
         scores=lambda seen: seen @ weight,
     )
 

@@ -152,8 +152,8 @@ def test_only_a_true_effect_is_above_the_band(effect: float, null: str) -> None:
     """T2 and T3: agent 1 acts on what moves agent 0's view; its action itself moves it, or does not."""
     model, rows = fitted(overlap(effect), steps=200)
     redraw = redraw_from(policy(rows)) if null == "policy" else strata(rows)
-    value, band = pair_bands(model, rows, redraw, generator(), level=0.01)
-    assert bool(band.above(value)[0, 1]) == (effect > 0)
+    value, chance = pair_bands(model, rows, redraw, generator(), draws=99, level=0.01)
+    assert bool((value > chance)[0, 1]) == (effect > 0)
 
 
 def test_a_permutation_that_ignores_the_context_takes_company_for_effect() -> None:
@@ -170,8 +170,8 @@ def test_a_permutation_that_ignores_the_context_takes_company_for_effect() -> No
         optimizer.step()
 
     def above(near: Tensor) -> bool:
-        band = null_band(lambda drawn: blind.estimate(drawn, y), redraw_near(x, near), generator(), draws=39)
-        return bool(band.above(blind.estimate(x, y)))
+        chance = null_band(lambda drawn: blind.estimate(drawn, y), redraw_near(x, near), generator(), draws=39)
+        return bool(blind.estimate(x, y) > chance)
 
     assert above(nearest_rows(torch.zeros(800, 1), 799))
     assert not above(nearest_rows(c, 3))
@@ -183,9 +183,17 @@ def test_a_statistic_without_effect_is_above_its_band_one_time_in_twenty() -> No
     hits = 0
     for _ in range(400):
         y, real = torch.randn(50, generator=g), redraw_from(p)(g)
-        band = null_band(lambda a, y=y: (a * y).mean(), redraw_from(p), g, draws=59)
-        hits += int(band.above((real * y).mean()))
+        chance = null_band(lambda a, y=y: (a * y).mean(), redraw_from(p), g, draws=59)
+        hits += int((real * y).mean() > chance)
     assert 0.02 < hits / 400 < 0.09
+
+
+def test_one_moment_alone_says_nothing() -> None:
+    model, rows = fitted(overlap(0.7), steps=1)
+    health = Health(world_spec(rows))
+    health.examine(model, rows.map(lambda x: x[:1]), generator())
+    assert math.isnan(float(health.explained))
+    assert not health.good
 
 
 def test_rows_borrow_only_from_the_nearest_who_are_eligible() -> None:

@@ -118,6 +118,34 @@ def test_checkpoint_restores_everything_the_attack_needs() -> None:
         assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.parametrize("action_score", ["lagged", "klx"])
+def test_the_width_is_that_of_either_action_model(action_score: str) -> None:
+    narrow, wide = (
+        sum(p.numel() for p in Ibal(SPEC, Threat(obs=False), action_score=action_score, hidden=h).parameters())
+        for h in (8, 64)
+    )
+    assert narrow < wide
+
+
+@pytest.mark.parametrize(
+    ("threat", "options"),
+    [
+        (Threat(), {"observation": False, "action": False}),
+        (Threat(actions=False), {"observation": False}),
+        (Threat(dims=0), {"action": False}),
+    ],
+)
+def test_an_attack_without_a_surface_is_not_trained_with(threat: Threat, options: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match="nothing left to attack"):
+        Ibal(SPEC, threat, **options).check_training()
+    Ibal(SPEC, threat, K=0, **options).check_training()
+
+
+def test_a_share_of_the_dims_is_at_least_one() -> None:
+    sizes = {dims: Threat(dims=dims).max_dims(SPEC) for dims in (0, 0.001, 0.5, 1, 3)}
+    assert sizes == {0: 0, 0.001: 1, 0.5: round(0.5 * SPEC.obs_dim), 1: 1, 3: 3}
+
+
 def test_the_view_is_left_alone() -> None:
     attack = warm_ibal(K=3, strength="max", p_ref="soft").eval()
     attack.reset(16, generator())

@@ -91,7 +91,8 @@ def view_of(batch: EpisodeBatch, step: int) -> VictimView:
     last = batch.actions_taken[:, step - 1] if step else torch.full((len(batch), 2), -1)
     changes = {name: getattr(batch, name)[:, step] for name in ("obs", "state", "avail_actions", "alive")}
     running = torch.ones(len(batch), dtype=torch.bool)
-    return dataclasses.replace(view, **changes, last_actions=last, last_actions_taken=last, running=running)
+    changes |= {"last_actions": last, "last_actions_taken": last, "running": running, "shown": running}
+    return dataclasses.replace(view, **changes)
 
 
 def test_playing_on_gives_the_codes_of_whole_episodes() -> None:

@@ -10,6 +10,7 @@ from attacking import warm_ibal
 from playing import make_spec, random_batch
 from torch import Tensor
 
+from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.backbones.agents import last_actions
 from ibal_lightning.backbones.ppo import Ippo, Mappo
@@ -25,8 +26,8 @@ from ibal_lightning.types import EpisodeBatch, Timestep
 class Watched(Lbf):
     """Remembers what was executed and what it showed."""
 
-    def __init__(self) -> None:
-        super().__init__(num_envs=16, seed=1, task="Foraging-5x5-3p-1f-v3")
+    def __init__(self, *, continuing_episode: bool = False) -> None:
+        super().__init__(num_envs=16, seed=1, task="Foraging-5x5-3p-1f-v3", continuing_episode=continuing_episode)
         self.moves: list[Tensor] = []
         self.shown: list[Timestep] = []
 
@@ -61,6 +62,19 @@ def test_stored_is_the_intended_and_the_executed_the_clean_and_the_seen() -> Non
     assert torch.equal(batch.attacked[real], (batch.actions != batch.actions_taken)[real])
     meant = greedy(backbone.unroll(batch.obs_seen, last_actions(batch, "intended"))[0], batch.avail_actions)
     assert torch.equal(batch.actions[real], meant[:, :-1][real])
+
+
+def test_the_observation_that_learners_bootstrap_from_is_masked_too() -> None:
+    """Of a game cut by the time limit as of one that is over, beside games that go on or ended before."""
+    env = Watched(continuing_episode=True)
+    threat, backbone = Threat(dims=0.5), Vdn(env.spec)
+    attack = Ibal(env.spec, threat, K=1, mask_rule="random_episode", action_score="inert", strength="max").eval()
+    batch = Collector(env, backbone, attack, seed=3).collect(env_steps=0, explore=True)
+    games, last = torch.arange(len(batch)), batch.length
+    assert len(set(last.tolist())) > 1
+    hidden = (batch.obs_seen != batch.obs).any(-1)
+    assert hidden[games, last].all()
+    assert batch.truncated[games, last - 1].any()
 
 
 def test_the_stored_mask_is_never_computed_anew() -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.influence import Influence, InfluenceModels
-from ibal_lightning.attacks.ibal.mask import Reference
 from ibal_lightning.attacks.ibal.probe import Drawn, Probe, combine, redrawn, take
+from ibal_lightning.attacks.ibal.reference import Reference
 from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.lbf import Lbf
 from ibal_lightning.functional.influence import (

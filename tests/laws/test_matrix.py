@@ -173,5 +173,5 @@ def test_tables_show_every_cell_and_mark_the_best() -> None:
     assert r"b / qmix (1 seed) & $80.0\,[49,94]$ & $\mathbf{50.0}" in text
     assert text.count(r"\\") == 3
     for down, lines, across in ((True, 2, 4), (False, 3, 3)):
-        shown = terminal_table(table, "", methods_down=down)
+        shown = terminal_table(table, methods_down=down)
         assert (shown.row_count, len(shown.columns)) == (lines, across)

@@ -70,8 +70,17 @@ class Ibal(Attack):
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def check_training(self) -> None:
-        """Refuse a P_max that could not grow; without overrides it does not matter."""
-        if self.rewrite is not None or self.rule is not None:
+        """Refuse an attack without a surface, and a P_max that could not grow; without overrides P_max does not matter.
+
+        Raises:
+            ValueError: says which.
+        """
+        if self.K and self.mask is None and not self.overrides:
+            raise ValueError(
+                "IBAL has nothing left to attack: neither masks (attack.observation, threat.obs, threat.dims) nor "
+                "overrides (attack.action, threat.actions); attack.K=0 or method=vanilla trains without attack"
+            )
+        if self.overrides:
             check_growth(self.options, self.planner.p_floor)
 
     @property
@@ -85,13 +94,23 @@ class Ibal(Attack):
         return self.mask if isinstance(self.mask, ObservationMask) else None
 
     @property
+    def learners(self) -> list[ObservationMask | ActionRewrite]:
+        """The parts that learn: the guided mask, the rewrite, either or none."""
+        return [part for part in (self.guided, self.rewrite) if part is not None]
+
+    @property
+    def overrides(self) -> bool:
+        """Whether actions are ever rewritten, by an estimator or by a rule."""
+        return self.rewrite is not None or self.rule is not None
+
+    @property
     def warm(self) -> bool:
         """Whether the estimators, if there are any, have had the updates they need before the first attack.
 
         In test episodes any update counts: whoever fits an attack says for how long, and health judges the masks.
         """
         needed = self.options.warmup_updates if self.training else min(self.options.warmup_updates, 1)
-        return int(self.updates) >= needed or (self.guided is None and self.rewrite is None)
+        return int(self.updates) >= needed or not self.learners
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:
         """Draw groups, probabilities and surfaces of B new episodes."""
@@ -114,7 +133,7 @@ class Ibal(Attack):
     def perturb_obs(self, view: VictimView, generator: torch.Generator) -> Tensor:
         """(B, N, O) with the dims that tell most about the other group at the fill value."""
         assert self.plan is not None, "reset comes first"
-        games = (self.plan.masks & view.running).nonzero()[:, 0]
+        games = (self.plan.masks & view.shown).nonzero()[:, 0]
         if self.mask is None or len(games) == 0:
             return view.obs
         hidden = torch.zeros_like(view.obs, dtype=torch.bool)
@@ -131,7 +150,7 @@ class Ibal(Attack):
         assert self.plan is not None, "reset comes first"
         fired = self.trigger.fire(self.plan.p_act, view.step, generator)
         games = (fired & self.plan.overrides & view.running).nonzero()[:, 0]
-        if len(games) == 0 or (self.rewrite is None and self.rule is None):
+        if len(games) == 0 or not self.overrides:
             return actions
         group, taken = self.plan.group[games], actions.clone()
         if self.rewrite is None or not self.warm:
@@ -145,7 +164,7 @@ class Ibal(Attack):
 
     def loss(self, batch: EpisodeBatch) -> LossOutput | None:
         """Fit the estimators to real steps of the batch: executed actions, clean observations."""
-        if self.guided is None and self.rewrite is None:
+        if not self.learners:
             return None
         draw = int(self.updates)
         self.updates += 1
@@ -165,8 +184,7 @@ class Ibal(Attack):
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Adam over the estimators; None where there is none."""
-        parts = [part for part in (self.guided, self.rewrite) if part is not None]
-        groups = [group for part in parts for group in parameter_groups(part, self.options.lr)]
+        groups = [group for part in self.learners for group in parameter_groups(part, self.options.lr)]
         return torch.optim.Adam(groups, fused=True) if groups else None
 
     def observe(self, batch: EpisodeBatch) -> None:
@@ -185,7 +203,6 @@ class Ibal(Attack):
     def status(self) -> Mapping[str, float]:
         """``p_max``, the attacked win rate, and the estimators' health: held-out nats, chance, attribution."""
         numbers = {"p_max": self.schedule.p_max, "attacked_won": self.schedule.win_rate}
-        for part in (self.guided, self.rewrite):
-            if part is not None:
-                numbers |= part.report()
+        for part in self.learners:
+            numbers |= part.report()
         return numbers

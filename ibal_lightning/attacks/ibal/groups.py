@@ -70,8 +70,7 @@ class Planner:
 def probability_floor(p_floor: float | str, K: int) -> float:
     """The lower end of P_act.
 
-    "1/K" is the description's, and 1 for K = 1: every step is attacked and P_max has nowhere to grow. Too few games are
-    won at 1/K = 0.25 on 8m, too, for P_max ever to grow (``docs/results_former.md``).
+    "1/K" is the description's. It is 1 for K = 1: every step is attacked and P_max has nowhere to grow.
 
     Raises:
         ValueError: neither a probability nor that word.

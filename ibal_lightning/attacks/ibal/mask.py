@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.options import IbalOptions
+from ibal_lightning.attacks.ibal.reference import Reference
 from ibal_lightning.estimators.behaviour import BehaviourModel
 from ibal_lightning.estimators.health import Health
 from ibal_lightning.estimators.history import JointHistory
 from ibal_lightning.estimators.hurdle import HurdleModel
 from ibal_lightning.estimators.observation_model import ObservationModel
+from ibal_lightning.estimators.running_mean import SLOW
 from ibal_lightning.estimators.transitions import Context, Transitions
-from ibal_lightning.functional.mutual_information import reference_policy, uniform_legal
+from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import stream
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
 
-SLOW = 0.9  # share of the old value in running figures
 TABLE_EVERY = 10  # updates between two looks at the table: a look costs half an update
 ABOVE_ZERO = 1e-6  # added to random ranks: those of 0 are of dims that nobody may hide
 HEADS = {"gaussian": ObservationModel, "hurdle": HurdleModel}
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The distribution over "what if it acted otherwise".
-
-    ``kind`` is "uniform" over legal actions, "soft": the victim's own policy, or of utilities a softmax at a
-    temperature, mixed with a share of uniform, or "behaviour_model": a model of the policy, mixed likewise.
-    """
-
-    kind: str
-    uniform_share: float
-    temperature: float
-
-    def __post_init__(self) -> None:
-        check_choice("attack.p_ref", self.kind, ("uniform", "soft", "behaviour_model"))
-        check_range("attack.eps_ref", self.uniform_share, 0, 1)
-        check_range("attack.t_ref", self.temperature, 1e-3)
-
-    def __call__(self, view: VictimView, behaviour: BehaviourModel | None = None) -> Tensor:
-        """(B, N, A) of each agent at this step."""
-        if self.kind == "uniform":
-            return uniform_legal(view.avail_actions)
-        return reference_policy(
-            view.scores(view.obs) if behaviour is None else behaviour(view.obs),
-            view.avail_actions,
-            uniform_share=self.uniform_share,
-            temperature=None if view.logits or behaviour is not None else self.temperature,
-        )
 
 
 def aggregate(score: Tensor, cut: Tensor) -> Tensor:

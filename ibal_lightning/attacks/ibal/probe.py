@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ibal.groups import draw_groups
-from ibal_lightning.attacks.ibal.mask import Reference
+from ibal_lightning.attacks.ibal.reference import Reference
 from ibal_lightning.estimators.transitions import Transitions, transitions_at
-from ibal_lightning.types import EnvSpec, EpisodeBatch, VictimView
+from ibal_lightning.types import EnvSpec, EpisodeBatch, TensorFields, VictimView
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(TensorFields):
     """M steps at which everybody's action was drawn from a known distribution."""
 
     rows: Transitions
@@ -85,7 +85,7 @@ def combine(parts: Sequence[Drawn]) -> Drawn:
 
 def take(drawn: Drawn, index: Tensor) -> Drawn:
     """The steps of these numbers (Q,) i64, or where true (M,) bool."""
-    return per_tensor(lambda tensor: tensor[index], drawn)
+    return drawn.map(lambda x: x[index])
 
 
 def redrawn(drawn: Drawn, generator: torch.Generator) -> Drawn:

@@ -44,7 +44,8 @@ class ActionRewrite(nn.Module):
             ``search``: "independent" scores each member with the other actions held; "coordinate" goes on from there,
             two sweeps over the members; "enumerate" tries every joint action of G1, and where there are more than 4096
             of them falls back to "coordinate", saying so once.
-            ``action_context``, ``z_rate``: see ``Reconstruction``. ``hidden`` and ``rank`` size the lagged model.
+            ``action_context``, ``z_rate``: see ``Reconstruction``. ``hidden`` sizes both models,
+            ``rank`` and ``layers`` the lagged one.
 
     Raises:
         ValueError: an unknown search or context, or a floor that is no probability.
@@ -64,7 +65,11 @@ class ActionRewrite(nn.Module):
             self.model = LaggedInfluence(spec, hidden=options.hidden, rank=options.rank, layers=options.layers)
         else:
             self.model = Reconstruction(
-                spec, max_visible=max_size, context=options.action_context, z_rate=options.z_rate
+                spec,
+                max_visible=max_size,
+                hidden=options.hidden,
+                context=options.action_context,
+                z_rate=options.z_rate,
             )
 
     def learn(self, rows: Transitions, draw: int) -> Tensor:

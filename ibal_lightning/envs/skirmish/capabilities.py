@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibal_lightning.envs.skirmish.battle import TEAM_KINDS
-from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams, nearest_names
+from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams
 from ibal_lightning.envs.skirmish.checks import is_number, is_whole
 from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.rules import TYPE_BITS
 from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.messages import nearest_names
 
 REASONS = {"fixed": "a list of cases to test on, of which the package itself makes neither teams nor starts"}
 PLAYED = {

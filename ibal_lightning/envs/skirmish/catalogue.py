@@ -5,9 +5,7 @@ Facts of the maps come from their files (MapScript.galaxy, cell flags); SMACv2's
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.checks import check_point, check_race, check_whole
 from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.messages import nearest_names
 
 MAP_CELLS = 32  # every map of both packages is 32 x 32 cells of one map unit
 Point = tuple[float, float]
@@ -90,15 +89,6 @@ def load_facts(name: Literal["maps", "units", "lotv", "fitted_spawns"]) -> dict[
     """The parsed JSON data file of that name; not to be changed by the caller."""
     text = resources.files("ibal_lightning.envs.skirmish").joinpath(f"data/{name}.json").read_text("utf-8")
     return json.loads(text)
-
-
-def nearest_names(name: object, allowed: Iterable[str]) -> str:
-    """The end of an error message about a mistyped name: the nearest one if any, then all."""
-    allowed = list(allowed)
-    folded = {other.casefold(): other for other in allowed}
-    near = [folded[other] for other in difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)]
-    hint = f"did you mean {', '.join(near)}? " if near else ""
-    return f"{hint}Allowed: {', '.join(allowed)}."
 
 
 def smac_maps() -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def act(w: World, f: Fighters, i: int) -> None:
 
 @kernel
 def run_loop(w: World, f: Fighters) -> None:
-    """One game loop of game g (rule 3)."""
+    """One game loop (rule 3)."""
     for i in range(w.n_units):
         if f[i].health > 0:
             run_timers(w, f, i)

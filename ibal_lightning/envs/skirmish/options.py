@@ -6,11 +6,12 @@ Names and defaults are those of ``smac`` (commit d6aab33) and ``smacv2`` (commit
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from ibal_lightning.messages import nearest_names
 
 # Flag -> (the only value the embedded engine plays, why).
 FIXED: dict[str, tuple[Any, str]] = {
@@ -121,9 +122,7 @@ def _playable(flags: Mapping[str, Any], kind: type[SmacOptions], package: str, g
             if not genuine:
                 _refuse_other(name, value, *FIXED[name])
         else:
-            near = difflib.get_close_matches(name, [*names, *FIXED], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{package} has no option {name!r}{hint} Options: {', '.join(sorted([*names, *FIXED]))}.")
+            raise ValueError(f"{package} has no option {name!r}: {nearest_names(name, sorted([*names, *FIXED]))}")
     return kept
 
 

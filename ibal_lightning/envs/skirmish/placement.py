@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibal_lightning.envs.skirmish.battle import FIGHTER, Fighters, World
-from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, load_facts, nearest_names
+from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, load_facts
 from ibal_lightning.envs.skirmish.kernel import block, kernel, part
 from ibal_lightning.envs.skirmish.movement import is_ground
 from ibal_lightning.envs.skirmish.rng import uniform
 from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.messages import nearest_names
 
 LATTICE_REACH = 12  # unit diameters searched around a point
 MAX_SIDE = 441  # points of the lattice, so more units of a side cannot have places of their own

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibal_lightning.envs.skirmish.catalogue import load_facts, nearest_names
+from ibal_lightning.envs.skirmish.catalogue import load_facts
 from ibal_lightning.envs.skirmish.state import KINDS
+from ibal_lightning.messages import nearest_names
 
 LOOPS_PER_SECOND = 16  # of the data files
 GROUND, STRIDER, AIR = 0, 1, 2  # layers: units collide inside a layer only; striders are colossi

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibal_lightning.envs.skirmish.catalogue import Scenario, nearest_names
+from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.checks import is_number, is_whole
+from ibal_lightning.messages import nearest_names
 
 WALK, STAY, HEAL_AUTOMATICALLY = 0, 1, 2
 # Map units: from the scan range of units.json and lotv.json to the whole map; loops: 20 env steps.

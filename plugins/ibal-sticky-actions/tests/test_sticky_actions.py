@@ -18,7 +18,8 @@ def view(last: torch.Tensor) -> VictimView:
     obs = torch.zeros(B, N, 4)
     legal, alive = torch.ones(B, N, A, dtype=torch.bool), torch.ones(B, N, dtype=torch.bool)
     running = torch.ones(B, dtype=torch.bool)
-    return VictimView(obs, obs, obs[:, 0], obs, legal, alive, last, last, 1, running, lambda x: torch.zeros(B, N, A))
+    scores = torch.zeros(B, N, A)
+    return VictimView(obs, obs, obs[:, 0], obs, legal, alive, last, last, 1, running, running, lambda x: scores)
 
 
 def proposed(probability: float, last: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
