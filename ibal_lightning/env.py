@@ -26,11 +26,17 @@ class Env(Protocol):
     device: torch.device
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """Start new episodes in the games of ``mask`` (B,) bool (all by default); ``seed`` restarts every stream."""
+        """Start new episodes in the games of ``mask`` (B,) bool (all by default).
+
+        A ``seed`` restarts the random streams of these games.
+
+        Raises:
+            ValueError: a mask of another shape or kind, or a seed that is no whole number.
+        """
         ...
 
     def step(self, actions: Tensor) -> Timestep:
-        """Advance one step with the joint actions (B, N) i64; raises ``ValueError`` for an illegal action."""
+        """Advance one step with the joint actions (B, N) i64; raises ``ValueError`` for an illegal one."""
         ...
 
     def configure(self, **options: float) -> None:

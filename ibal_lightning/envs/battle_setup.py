@@ -21,6 +21,7 @@ from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.engine import LOOPS_PER_STEP, Engine
 from ibal_lightning.envs.skirmish.games import SkirmishGames
 from ibal_lightning.envs.skirmish.names import action_names, obs_names
+from ibal_lightning.envs.skirmish.options import COSMETIC
 from ibal_lightning.envs.skirmish.play import play_shares
 from ibal_lightning.envs.skirmish.rules import Rules
 from ibal_lightning.envs.skirmish.switches import changed_switches
@@ -170,4 +171,5 @@ def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Ma
         seeds = [derive_seed(base, f"sc2 game {game}") % 2**31 for game in range(request.num_envs)]
         return [{"package": scenario.game, "options": {**options, "seed": each}} for each in seeds]
 
-    return WorkerGames(make_spec(scenario, rules, "sc2", options), make_genuine, seeded(request.seed), reseed=seeded)
+    matters = {name: value for name, value in options.items() if name not in COSMETIC}
+    return WorkerGames(make_spec(scenario, rules, "sc2", matters), make_genuine, seeded(request.seed), reseed=seeded)

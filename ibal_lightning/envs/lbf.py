@@ -18,6 +18,7 @@ from torch import Tensor
 from ibal_lightning.envs.foraging import make_foraging
 from ibal_lightning.envs.lbf_games import LbfGames
 from ibal_lightning.envs.lbf_workers import LbfWorkers
+from ibal_lightning.functional.lockstep import check_actions, chosen_games
 from ibal_lightning.functional.options import whole
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.types import EnvSpec, Timestep
@@ -64,10 +65,11 @@ class Lbf:
         self.games = LbfWorkers(task, seeds, workers=min(workers, num_envs)) if workers else LbfGames(task, seeds)
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """Start new episodes in the games of ``mask`` (B,) (all by default)."""
+        """Start new episodes in the games of ``mask`` (B,) (all by default); a ``seed`` makes those as good as new."""
+        chosen = chosen_games(mask, self.num_envs).nonzero().flatten().tolist()
         if seed is not None:
-            self.games.seed(game_seeds(seed, self.num_envs))
-        chosen = range(self.num_envs) if mask is None else mask.nonzero().flatten().tolist()
+            seeds = game_seeds(seed, self.num_envs)
+            self.games.seed({game: seeds[game] for game in chosen})
         self.games.reset(chosen)
         return self._timestep()
 
@@ -75,21 +77,12 @@ class Lbf:
         """One step of every game that is not over; actions (B, N) i64.
 
         Raises:
-            ValueError: an action is illegal; no game has moved then.
+            ValueError: another shape or an illegal action; no game has moved then.
         """
-        self._check(actions)
+        shown = self.games.shown
+        check_actions(actions, torch.from_numpy(shown.avail), torch.from_numpy(~(shown.terminated | shown.truncated)))
         self.games.step(actions.tolist())
         return self._timestep()
-
-    def _check(self, actions: Tensor) -> None:
-        shown, n_actions = self.games.shown, self.spec.n_actions
-        inside = (actions >= 0) & (actions < n_actions)
-        legal = torch.from_numpy(shown.avail).gather(-1, actions.clamp(0, n_actions - 1).unsqueeze(-1)).squeeze(-1)
-        over = torch.from_numpy(shown.terminated | shown.truncated).unsqueeze(-1)
-        for index, agent in (~(inside & legal | over)).nonzero().tolist():
-            allowed = [self.spec.action_names[a] for a in shown.avail[index, agent].nonzero()[0]]
-            action = actions[index, agent].item()
-            raise ValueError(f"game {index}, agent {agent}: action {action} is illegal, legal are {allowed}")
 
     def _timestep(self) -> Timestep:
         shown = self.games.shown
@@ -118,11 +111,20 @@ class Lbf:
 
     def state_dict(self) -> Mapping[str, Any]:
         """Every game's field, players, clock and random stream; the same whatever the number of workers."""
-        return {"games": self.games.save()}
+        return {"task": self.task, "games": self.games.save()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
-        self.games.load(state["games"])
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            ValueError: it is of another task or number of games; then nothing has changed.
+        """
+        task, games = state.get("task", self.task), state.get("games", ())
+        if task != self.task or len(games) != self.num_envs:
+            raise ValueError(
+                f"these are {self.num_envs} games of {self.task}; the saved state holds {len(games)} of {task}"
+            )
+        self.games.load(games)
 
     def close(self) -> None:
         """Close every game and end the workers."""

@@ -45,15 +45,16 @@ class LbfGames:
 
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
         self.games = [make_foraging(task) for _ in seeds]
-        self.seed(seeds)
+        self.seed(dict(enumerate(seeds)))
         self.shown = Field.empty(self.games[0], len(seeds))
 
-    def seed(self, seeds: Sequence[int]) -> None:
-        """Restart every game's random stream.
+    def seed(self, seeds: Mapping[int, int]) -> None:
+        """Restart the random streams of games (index -> seed), which are to be reset then.
 
         Players leave the board first: the package keeps the cells where they stood free in the next episode.
         """
-        for game, seed in zip(self.games, seeds, strict=True):
+        for index, seed in seeds.items():
+            game = self.games[index]
             for player in game.players:
                 player.position = None
             game.reset(seed=seed)

@@ -44,10 +44,11 @@ class LbfWorkers:
         self.dropped = np.zeros(len(seeds), bool)
         self.waiting = np.zeros(len(seeds), bool)  # lost with their worker and not yet reset
 
-    def seed(self, seeds: Sequence[int]) -> None:
-        """Restart every game's random stream."""
-        self.seeds = list(seeds)
-        self._ask_all("seed", lambda share: [self.seeds[game] for game in share])
+    def seed(self, seeds: Mapping[int, int]) -> None:
+        """Restart the random streams of games (index -> seed), which are to be reset then."""
+        for game, seed in seeds.items():
+            self.seeds[game] = seed
+        self._ask_all("seed", lambda share: {i: seeds[game] for i, game in enumerate(share.tolist()) if game in seeds})
 
     def reset(self, games: Sequence[int]) -> Field:
         """Start new episodes in these games.

@@ -9,6 +9,7 @@ from typing import Any
 from ibal_lightning.envs.battle_env import Battle, BattleEnv
 from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, complete
 from ibal_lightning.envs.skirmish.catalogue import Scenario, smacv2_scenario, smacv2_scenarios
+from ibal_lightning.envs.skirmish.checks import plain
 from ibal_lightning.envs.skirmish.options import smacv2_options
 from ibal_lightning.messages import nearest_names
 
@@ -59,9 +60,9 @@ class SmacV2(BattleEnv):
         battle, defaults = find_scenario(scenario)
         flags |= {name: value for name, value in defaults.items() if flags[name] is None}
         battle, capabilities = apply_capabilities(battle, capability_config)
-        config = _plain(complete(battle, capability_config or {}))
+        config = plain(complete(battle, capability_config or {}))
         genuine = {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
-        asked = config if capability_config is None else _plain(capability_config)
+        asked = config if capability_config is None else plain(capability_config)
         if battle.teams is not None and battle.teams.fixed_starts:
             asked = {**asked, "start_positions": None}
         super().__init__(Battle(battle, smacv2_options, genuine, flags, capabilities, asked), **options)
@@ -79,10 +80,3 @@ def find_scenario(name: str) -> tuple[Scenario, dict[str, Any]]:
     hidden = name.endswith(EPO)
     scenario = dataclasses.replace(smacv2_scenario(name.removesuffix(EPO)), name=name)
     return scenario, {"prob_obs_enemy": 0.0 if hidden else 1.0, "action_mask": not hidden}
-
-
-def _plain(config: Any) -> Any:
-    """Nested mappings and sequences as dicts and lists, which can travel to a worker process."""
-    if isinstance(config, Mapping):
-        return {key: _plain(value) for key, value in config.items()}
-    return [_plain(item) for item in config] if isinstance(config, list | tuple) else config

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibal_lightning.functional.lockstep import check_actions, chosen_games
 from ibal_lightning.functional.options import usable_device, whole
 from ibal_lightning.functional.random import stream
 from ibal_lightning.types import EnvSpec, Timestep
@@ -48,6 +49,7 @@ class ToyEnv(ABC):
         self.generator = stream(whole("seed", seed), "env", self.device)
         self.cue = torch.ones(num_envs, device=self.device)
         self.time = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self.avail = torch.ones(num_envs, n_agents, self.n_actions, dtype=torch.bool, device=self.device)
 
     @abstractmethod
     def pay(self, actions: Tensor) -> Tensor:
@@ -59,13 +61,13 @@ class ToyEnv(ABC):
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Start new episodes; see ``Env.reset``."""
+        chosen = chosen_games(mask, self.num_envs).to(self.device)
         if seed is not None:
             self.generator = stream(whole("seed", seed), "env", self.device)
-        mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.device) if mask is None else mask
         if self.cued:
             coins = torch.rand(self.num_envs, generator=self.generator, device=self.device) < 0.5
-            self.cue = torch.where(mask, 1.0 - 2.0 * coins, self.cue)
-        self.time = self.time.masked_fill(mask, 0)
+            self.cue = torch.where(chosen, 1.0 - 2.0 * coins, self.cue)
+        self.time = self.time.masked_fill(chosen, 0)
         nothing = torch.zeros(self.num_envs, device=self.device)
         return self._timestep(nothing, nothing)
 
@@ -75,15 +77,8 @@ class ToyEnv(ABC):
         Raises:
             ValueError: actions of another shape, or one that does not exist.
         """
-        expected = (self.num_envs, self.spec.n_agents)
-        if tuple(actions.shape) != expected:
-            raise ValueError(f"actions must be {expected}, got {tuple(actions.shape)}")
-        illegal = ((actions < 0) | (actions >= self.n_actions)).nonzero()
-        if len(illegal):
-            game, agent = illegal[0].tolist()
-            action = int(actions[game, agent])
-            raise ValueError(f"game {game}, agent {agent}: action {action} is not in 0..{self.n_actions - 1}")
         running = self.time < self.length
+        check_actions(actions, self.avail, running)
         reward = self.pay(actions).masked_fill(~running, 0.0)
         won = self.won(actions).masked_fill(~running, 0.0)
         self.time = self.time + running.long()
@@ -98,7 +93,7 @@ class ToyEnv(ABC):
         return Timestep(
             obs=state[:, None].expand(games, agents, 2).contiguous(),
             state=state,
-            avail_actions=torch.ones(games, agents, self.n_actions, dtype=torch.bool, device=self.device),
+            avail_actions=self.avail,
             alive=torch.ones(games, agents, dtype=torch.bool, device=self.device),
             reward=reward,
             terminated=never if self.truncates else over,

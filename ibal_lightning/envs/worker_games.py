@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ibal_lightning.envs.workers import Shown, Worker, WorkerDied
+from ibal_lightning.functional.lockstep import check_actions, chosen_games
 from ibal_lightning.types import EnvSpec, Timestep
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ class Board:
         self.truncated = torch.zeros(b, dtype=torch.bool)
         self.info = {name: torch.zeros(b) for name in INFO}
 
-    def running(self) -> list[int]:
-        """Games that are not over."""
-        return (~(self.terminated | self.truncated)).nonzero().flatten().tolist()
+    def running(self) -> Tensor:
+        """(B,) bool the games that are not over."""
+        return ~(self.terminated | self.truncated)
 
     def write(self, game: int, shown: Shown) -> None:
         """Put down what a game shows.
@@ -101,10 +101,10 @@ class WorkerGames:
         """New episodes in the games of ``mask`` (B,); a ``seed`` restarts the processes of those games.
 
         Raises:
-            ValueError: these games cannot be given another seed.
+            ValueError: the mask has another shape, or these games cannot be given another seed.
             RuntimeError: a game cannot be started.
         """
-        chosen = list(range(self.num_envs)) if mask is None else mask.nonzero().flatten().tolist()
+        chosen = chosen_games(mask, self.num_envs).nonzero().flatten().tolist()
         if seed is not None:
             if self.reseed is None:
                 raise ValueError("These games cannot be given another seed.")
@@ -119,9 +119,13 @@ class WorkerGames:
         return self.board.timestep()
 
     def step(self, actions: Tensor) -> Timestep:
-        """One step of the games that are not over with actions (B, N) i64; ``ValueError`` for an illegal one."""
-        running = self.board.running()
-        check_legal(actions, self.board.avail, running)
+        """One step of the games that are not over with actions (B, N) i64.
+
+        Raises:
+            ValueError: another shape or an illegal action; no game has moved then.
+        """
+        check_actions(actions, self.board.avail, self.board.running())
+        running = self.board.running().nonzero().flatten().tolist()
         self.board.reward.zero_()
         for game in running:
             self._ask(game, actions[game].tolist())
@@ -186,14 +190,3 @@ class WorkerGames:
                 worker.pipe.send(None)
         for worker in self.workers:
             worker.close()
-
-
-def check_legal(actions: Tensor, avail: Tensor, games: Sequence[int]) -> None:
-    """Raise ``ValueError`` for the first illegal action (B, N) in ``games``: game, agent, action and what is legal."""
-    if actions.is_floating_point():
-        raise ValueError(f"Actions must be whole numbers, not {actions.dtype}")
-    for game in games:
-        for agent, action in enumerate(actions[game].tolist()):
-            if not 0 <= action < avail.shape[-1] or not avail[game, agent, action]:
-                legal = np.flatnonzero(avail[game, agent].numpy()).tolist()
-                raise ValueError(f"Illegal action {action} of agent {agent} in game {game}; legal: {legal}")

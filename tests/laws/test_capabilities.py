@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from ibal_lightning.envs.skirmish.engine import LOOPS_PER_STEP, Engine
 from ibal_lightning.envs.skirmish.state import KINDS
@@ -80,6 +81,16 @@ def test_teams_without_start_positions_stand_at_two_points() -> None:
     for x, side in ((8, slice(0, 5)), (24, slice(5, 10))):
         assert np.hypot(units.x[:, side] - x, units.y[:, side] - 16).max() < 1.5
     assert np.array_equal(units.x[0, :5], units.x[1, :5])
+
+
+def test_a_config_may_come_from_anywhere() -> None:
+    """From OmegaConf, with numpy's numbers and sets, and as the package leaves it."""
+    gen = {"dist_type": "weighted_teams", "unit_types": ("marine", "medivac"), "weights": np.array([0.5, 0.5])}
+    gen |= {"exception_unit_types": {"medivac"}, "env_key": "team_gen", "n_units": 4}
+    odd = make(capability_config=OmegaConf.create(levels(0.1, 0.2)))
+    assert odd.spec.fingerprint == make(capability_config=levels(0.1, 0.2)).spec.fingerprint
+    env = make(capability_config={"n_units": np.int64(4), "n_enemies": 4, "team_gen": gen})
+    assert env.spec.n_agents == 4
 
 
 def test_a_config_without_teams_changes_only_what_it_names() -> None:

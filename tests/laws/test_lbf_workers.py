@@ -71,6 +71,30 @@ def test_a_seed_fixes_the_games_whatever_was_played_before() -> None:
     assert same(play(env, 20, seed=2), first)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_seed_for_some_games_leaves_the_others_alone(workers: int) -> None:
+    env, untouched = (Lbf(num_envs=4, seed=1, task=TASK, workers=w) for w in (workers, 0))
+    for each in (env, untouched):
+        play(each, 3)
+    mask = torch.tensor([True, False, False, True])
+    now, other = own(env.reset(seed=9, mask=mask)), own(untouched.reset(mask=mask))
+    fresh = Lbf(num_envs=4, seed=9, task=TASK).reset()
+    assert torch.equal(now.obs[mask], fresh.obs[mask])
+    for _ in range(3):
+        assert torch.equal(now.obs[~mask], other.obs[~mask])
+        now, other = own(env.step(stay(env))), own(untouched.step(stay(env)))
+    env.close()
+
+
+@pytest.mark.parametrize(("task", "num_envs"), [("Foraging-8x8-2p-3f-v3", 2), (TASK, 3)])
+def test_a_state_of_other_games_is_refused_before_anything_changes(task: str, num_envs: int) -> None:
+    env = Lbf(num_envs=2, seed=1, task=TASK)
+    before = own(env.reset()).obs
+    with pytest.raises(ValueError, match="these are 2 games of Foraging-5x5-2p-1f-v3; the saved state holds"):
+        env.load_state_dict(Lbf(num_envs=num_envs, task=task).state_dict())
+    assert torch.equal(env.step(stay(env)).obs[..., :3], before[..., :3])  # the food is where it was
+
+
 def test_a_state_saved_by_workers_goes_on_in_one_process(pair: Lbf) -> None:
     play(pair, 13, seed=3)
     saved = pair.state_dict()
@@ -87,7 +111,7 @@ def test_an_illegal_action_is_refused_before_anybody_moves(pair: Lbf) -> None:
     state = pair.state_dict()
     actions = torch.full((5, 2), 0)
     actions[3, 1] = 6
-    with pytest.raises(ValueError, match=r"game 3, agent 1: action 6 is illegal, legal are \['none'"):
+    with pytest.raises(ValueError, match=r"Illegal action 6 of agent 1 in game 3; legal: \[0"):
         pair.step(actions)
     assert pair.state_dict() == state
     assert torch.equal(before.obs, torch.from_numpy(pair.games.shown.obs))

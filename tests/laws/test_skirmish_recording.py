@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ibal_lightning.envs.skirmish.engine import LOOPS_PER_STEP, Engine
 from ibal_lightning.envs.skirmish.recording import FRAME
@@ -107,6 +108,15 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         engine.record([0, 2])
     with pytest.raises(ValueError, match=r"Game 1 is not recorded, but \[0\]"):
         engine.record([0]).frames(1)
+
+
+def test_games_are_chosen_by_whatever_counts_as_an_index() -> None:
+    env = Smac(map_name="3m", num_envs=3, engine="skirmish")
+    recorder = env.record(torch.tensor([1]))
+    env.reset()
+    assert len(recorder.frames(1)) == 1
+    with pytest.raises(ValueError, match=r"Game 0\.5 cannot be recorded"):
+        env.record([0.5])
 
 
 def test_an_environment_records_and_stops() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from ibal_lightning.envs.skirmish.capabilities import apply_capabilities, complete, shipped_capabilities
@@ -102,13 +103,14 @@ def test_flags_that_cannot_be_played_are_refused_with_a_reason(name: str) -> Non
     with pytest.raises(ValueError, match=name) as refusal:
         smac_options({name: "other"})
     assert reason in str(refusal.value)
-    smac_options({name: "other"}, genuine=True)
+    other = {"difficulty": "A", "replay_dir": "there", "replay_prefix": "a", "game_version": "4.10"}
+    smac_options({name: other.get(name, 4 if isinstance(played, int) and played > 1 else True)}, genuine=True)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"obs_last_actoin": True}, "did you mean 'obs_last_action'"),
+        ({"obs_last_actoin": True}, "did you mean obs_last_action"),
         ({"conic_fov": True}, "smac has no option 'conic_fov'"),
         ({"obs_last_action": "yes"}, "obs_last_action must be a finite bool"),
         ({"reward_win": True}, "reward_win must be a finite float"),
@@ -137,6 +139,26 @@ def test_bad_flags_of_smac(flags: dict, message: str) -> None:
 def test_bad_flags_of_smacv2(flags: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         smacv2_options(flags)
+
+
+def test_numpy_values_are_values() -> None:
+    flags = {"reward_win": np.float32(3), "obs_all_health": np.bool_(False), "num_fov_actions": np.int64(3)}
+    assert smacv2_options(flags) == smacv2_options({"reward_win": 3.0, "obs_all_health": False, "num_fov_actions": 3})
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ({"difficulty": "B"}, "difficulty='B': the package has no such text"),
+        ({"difficulty": 7}, "did you mean 7"),
+        ({"step_mul": None}, "step_mul must be a whole number above 0"),
+        ({"heuristic_ai": "no"}, "heuristic_ai must be true or false"),
+    ],
+)
+def test_what_the_genuine_package_would_stumble_over(flag: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        smac_options(flag, genuine=True)
+    smac_options({"difficulty": "A", "step_mul": 4, "heuristic_ai": True, "replay_dir": "x"}, genuine=True)
 
 
 def test_epo_scenarios_hide_and_widen() -> None:

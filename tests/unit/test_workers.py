@@ -82,6 +82,10 @@ def test_illegal_actions_are_refused_before_anybody_moves(pair: WorkerGames) -> 
         pair.step(torch.tensor([[1, 1, 1], [1, 0, 1]]))
     with pytest.raises(ValueError, match=r"whole numbers, not torch\.float32"):
         pair.step(torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"Actions must have shape \(2, 3\), not \(2, 2\)"):
+        pair.step(torch.ones(2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"reset mask must be bool of shape \(2,\)"):
+        pair.reset(mask=torch.tensor([True]))
     assert torch.equal(pair.board.obs, before)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ibal_lightning.envs.skirmish.battle import TEAM_KINDS
 from ibal_lightning.envs.skirmish.catalogue import MAP_CELLS, Scenario, Teams
-from ibal_lightning.envs.skirmish.checks import is_number, is_whole
+from ibal_lightning.envs.skirmish.checks import is_number, is_whole, plain
 from ibal_lightning.envs.skirmish.options import SHIPPED, Capabilities
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.rules import TYPE_BITS
@@ -23,13 +23,14 @@ PLAYED = {
     "health": ("per_agent_uniform",),
     "enemy_mask": ("mask",),
 }
-SIZES = ("n_units", "n_enemies")  # allowed inside a distribution too, where the package overwrites them
+SIZES = ("n_units", "n_enemies")
+WRITTEN = ("env_key", *SIZES)  # what the package writes into its distributions
 KEYS = {
-    "team_gen": ("dist_type", "unit_types", "weights", "exception_unit_types", "observe", *SIZES),
-    "start_positions": ("dist_type", "p", "map_x", "map_y", *SIZES),
-    "attack": ("dist_type", "lower_bound", "upper_bound", "observe", *SIZES),
-    "health": ("dist_type", "lower_bound", "upper_bound", "observe", *SIZES),
-    "enemy_mask": ("dist_type", "mask_probability", *SIZES),
+    "team_gen": ("dist_type", "unit_types", "weights", "exception_unit_types", "observe", *WRITTEN),
+    "start_positions": ("dist_type", "p", "map_x", "map_y", *WRITTEN),
+    "attack": ("dist_type", "lower_bound", "upper_bound", "observe", *WRITTEN),
+    "health": ("dist_type", "lower_bound", "upper_bound", "observe", *WRITTEN),
+    "enemy_mask": ("dist_type", "mask_probability", *WRITTEN),
 }
 
 
@@ -71,7 +72,7 @@ class Distribution:
     def share(self, key: str) -> float:
         """A probability; a bound, which the package writes as a list of one value an agent, holds one."""
         value = self[key]
-        if key.endswith("_bound") and isinstance(value, list | tuple) and len(value) == 1:
+        if key.endswith("_bound") and isinstance(value, list) and len(value) == 1:
             value = value[0]
         if not is_number(value) or not 0 <= value <= 1:
             raise ValueError(f"{self.name}.{key} must lie in [0, 1], not {value!r}.")
@@ -87,9 +88,9 @@ class Distribution:
     def items(self, key: str) -> list[Any]:
         """A list of one entry or more."""
         value = self[key]
-        if not isinstance(value, list | tuple) or not value:
+        if not isinstance(value, list) or not value:
             raise ValueError(f"{self.name}.{key} must be a list of one entry or more, not {value!r}.")
-        return list(value)
+        return value
 
 
 def apply_capabilities(scenario: Scenario, config: Mapping[str, Any] | None) -> tuple[Scenario, Capabilities]:
@@ -126,7 +127,7 @@ def complete(scenario: Scenario, config: Any) -> dict[str, Any]:
     shipped = shipped_capabilities(scenario)
     if "team_gen" in config:
         del shipped["start_positions"]
-    return {key: _spelled_out(key, value) for key, value in {**shipped, **config}.items()}
+    return {key: _spelled_out(key, plain(value)) for key, value in {**shipped, **config}.items()}
 
 
 def _spelled_out(key: str, value: Any) -> Any:

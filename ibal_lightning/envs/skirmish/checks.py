@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping, Sequence, Set
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 RACES = ("T", "P", "Z")
 MOST = 1_000_000  # steps of an episode, units of a group
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a number, numpy's too; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether a value is a whole number, numpy's too; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A value of a configuration as Python's own mapping, list, number or text."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, Set):
+        return sorted(map(plain, value), key=str)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
 
 
 def check_seed(seed: Any) -> int:
@@ -27,6 +45,32 @@ def check_seed(seed: Any) -> int:
     if not is_whole(seed) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"The seed must be a whole number of at most 64 bits, not {seed!r}")
     return int(seed)
+
+
+def check_game(game: Any, num_envs: int) -> int:
+    """The index of one of B games.
+
+    Raises:
+        ValueError: there is no such game.
+    """
+    try:
+        index = operator.index(game)
+    except TypeError:
+        index = -1
+    if not 0 <= index < num_envs:
+        raise ValueError(f"Game {game} cannot be recorded; games are 0 to {num_envs - 1}")
+    return index
+
+
+def check_share(name: str, value: Any) -> float:
+    """``value`` if it is in (0, 1].
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_number(value) or not 0 < value <= 1:
+        raise ValueError(f"{name} must be in (0, 1], not {value!r}")
+    return float(value)
 
 
 def check_whole(name: str, what: str, value: Any, least: int) -> int:

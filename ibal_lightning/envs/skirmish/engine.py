@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ibal_lightning.envs.skirmish import VERSION
 from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_arena, settings
 from ibal_lightning.envs.skirmish.catalogue import Scenario
-from ibal_lightning.envs.skirmish.checks import check_seed, is_whole
+from ibal_lightning.envs.skirmish.checks import check_seed, check_share, is_whole
 from ibal_lightning.envs.skirmish.commands import find_illegal
 from ibal_lightning.envs.skirmish.memory import Outputs
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
@@ -82,8 +82,7 @@ class Engine:
             ValueError: the mask has another shape, or ``ally_health`` is not in (0, 1].
         """
         mask = chosen_games(mask, self.num_envs)
-        if not 0 < self.ally_health <= 1:
-            raise ValueError(f"ally_health must be in (0, 1], not {self.ally_health}")
+        check_share("ally_health", self.ally_health)
         self._arena.chosen[:] = mask
         self._play(True, int(self._arena.world[0]["switches"]["initial_loops"]))
         return self.outputs
@@ -108,14 +107,14 @@ class Engine:
         self._play(False, LOOPS_PER_STEP)
         return out
 
-    def record(self, games: Sequence[int]) -> Recorder:
+    def record(self, games: Iterable[int]) -> Recorder:
         """Record every game loop of ``games`` from now on; with no games at no cost again.
 
         Raises:
             ValueError: a game that does not exist.
         """
         recorder = Recorder(self._arena.fighters, games)
-        self.recorder = recorder if len(games) else None
+        self.recorder = recorder if recorder.games else None
         return recorder
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,9 +142,10 @@ class Engine:
                 raise ValueError(f"This engine's {name} has shape {array.shape}, the saved state holds {found}")
         if missing := {"seed", "ally_health"} - set(state):
             raise ValueError(f"The saved state holds no {min(missing)}")
+        seed, ally_health = check_seed(state["seed"]), check_share("ally_health", state["ally_health"])
         for name, array in mine.items():
             array[...] = saved[name]
-        self.seed, self.ally_health = state["seed"], state["ally_health"]
+        self.seed, self.ally_health = seed, ally_health
 
     def _play(self, restart: bool, loops: int) -> None:
         """A new episode of the chosen games, or an env step of all; with a recorder in parts."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibal_lightning.envs.skirmish.checks import check_seed
+from ibal_lightning.envs.skirmish.checks import check_seed, check_share
 from ibal_lightning.envs.skirmish.engine import Engine, chosen_games
 from ibal_lightning.envs.skirmish.memory import allocate_memory
 from ibal_lightning.envs.skirmish.rules import Rules
@@ -63,10 +63,7 @@ class SkirmishGames:
         unknown = sorted(set(options) - {"ally_health"})
         if unknown:
             raise ValueError(f"The battle has no condition {unknown[0]!r}; it has ally_health.")
-        value = options.get("ally_health", 1.0)
-        if not 0 < value <= 1:
-            raise ValueError(f"ally_health must be in (0, 1], not {value}.")
-        self.engine.ally_health = float(value)
+        self.engine.ally_health = check_share("ally_health", options.get("ally_health", 1.0))
 
     def state_dict(self) -> Mapping[str, Any]:
         """The whole battle, mid-episode, as tensors and plain numbers."""

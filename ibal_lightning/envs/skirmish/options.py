@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ibal_lightning.envs.skirmish.checks import is_whole, plain
 from ibal_lightning.messages import nearest_names
 
 # Flag -> (the only value the embedded engine plays, why).
@@ -26,6 +27,9 @@ FIXED: dict[str, tuple[Any, str]] = {
     "window_size_y": (1200, "it opens no StarCraft II window"),
     "debug": (False, "the debug log belongs to the genuine package"),
 }
+DIFFICULTIES = (*"123456789", "A")  # of the genuine packages, as text
+# Flags that change nothing of a battle.
+COSMETIC = ("replay_dir", "replay_prefix", "window_size_x", "window_size_y", "debug")
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,11 @@ def _playable(flags: Mapping[str, Any], kind: type[SmacOptions], package: str, g
     kept = {}
     for name, value in flags.items():
         if name in names:
-            kept[name] = value
+            kept[name] = plain(value)
+        elif name in FIXED and genuine:
+            _check_genuine(name, value)
         elif name in FIXED:
-            if not genuine:
-                _refuse_other(name, value, *FIXED[name])
+            _refuse_other(name, value, *FIXED[name])
         else:
             raise ValueError(f"{package} has no option {name!r}: {nearest_names(name, sorted([*names, *FIXED]))}")
     return kept
@@ -132,6 +137,17 @@ def _refuse_other(name: str, value: Any, played: Any, reason: str) -> None:
             f"{name}={value!r} cannot be played on the embedded engine: {reason}. "
             f"Leave it at {played!r} or use the genuine game with engine=sc2."
         )
+
+
+def _check_genuine(name: str, value: Any) -> None:
+    """What the genuine package would stumble over in a worker."""
+    played = FIXED[name][0]
+    if name == "difficulty" and value not in DIFFICULTIES:
+        raise ValueError(f"difficulty={value!r}: the package has no such text; {nearest_names(value, DIFFICULTIES)}")
+    if isinstance(played, bool) and not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r}.")
+    elif is_whole(played) and not (is_whole(value) and value > 0):
+        raise ValueError(f"{name} must be a whole number above 0, not {value!r}.")
 
 
 def _check_type(name: str, kind: str, value: Any) -> None:

@@ -10,10 +10,12 @@ A recorded step stops after each loop for a look; without a recorder nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ibal_lightning.envs.skirmish.checks import check_game
 
 # One unit in one loop. Positions in map units; orders as numbered in ``battle``; targets are unit indices, -1 nobody.
 FRAME = np.dtype(
@@ -49,13 +51,12 @@ class Recorder:
         ValueError: a game that does not exist.
     """
 
-    def __init__(self, fighters: NDArray[np.void], games: Sequence[int]) -> None:
-        wrong = [game for game in games if not 0 <= game < len(fighters)]
-        if wrong:
-            raise ValueError(f"Game {wrong[0]} cannot be recorded; games are 0 to {len(fighters) - 1}")
+    def __init__(self, fighters: NDArray[np.void], games: Iterable[int]) -> None:
+        games = [check_game(game, len(fighters)) for game in games]
         self._fighters = fighters
+        self.games = games
         self._frames: dict[int, list[NDArray[np.void]]] = {game: [] for game in games}
-        fighters["dealt"][list(games)] = 0.0  # of loops that nobody recorded
+        fighters["dealt"][games] = 0.0  # of loops that nobody recorded
 
     def frames(self, game: int) -> NDArray[np.void]:
         """(L, U) FRAME: the episode's start, then one row a game loop; units are allies by agent id, then enemies.
