@@ -68,6 +68,7 @@ class Attack(nn.Module):
 
     obs_surface: ClassVar[ObsSurface] = "none"  # how perturb_obs changes observations
     acts: ClassVar[bool] = False  # whether perturb_actions overrides actions
+    max_grad_norm: ClassVar[float] = 10.0  # L2 norm to which the gradients of what it learns are clipped
 
     def __init__(self, spec: EnvSpec, threat: Threat) -> None:
         super().__init__()

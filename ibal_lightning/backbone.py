@@ -57,6 +57,11 @@ class Backbone(nn.Module):
         del generator
         yield batch
 
+    @property
+    def device(self) -> torch.device:
+        """Where the policy's tensors are."""
+        return self.initial_hidden(1).device
+
     def check_rollout(self, episodes: int) -> None:
         """Raise ``ValueError`` where rollouts of so many episodes cannot be learnt from; called before the first."""
         del episodes

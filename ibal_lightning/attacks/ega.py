@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Attack, Threat
-from ibal_lightning.functional.masking import legal
+from ibal_lightning.functional.masking import greedy
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.functional.weights import read_weights
 from ibal_lightning.types import EnvSpec, VictimView
@@ -57,7 +57,7 @@ class Ega(Attack):
         pick = torch.multinomial(p, 1, generator=generator)[:, 0]
         strikes = (pick < self.spec.n_agents) & (self.used < self.budget) & view.running
         self.used = self.used + strikes
-        worst = legal(-view.scores(view.obs_seen), view.avail_actions).argmax(-1)
+        worst = greedy(-view.scores(view.obs_seen), view.avail_actions)
         picked = torch.arange(self.spec.n_agents, device=actions.device) == pick[:, None]
         return torch.where(picked & strikes[:, None], worst, actions)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.attack import Attack, Threat
-from ibal_lightning.functional.masking import legal, random_legal
+from ibal_lightning.functional.masking import greedy, random_legal
 from ibal_lightning.functional.options import check_choice, check_range
 from ibal_lightning.functional.random import branch
 from ibal_lightning.functional.subsets import random_subset
@@ -60,7 +60,7 @@ def propose(rule: str, spec: EnvSpec, view: VictimView, actions: Tensor, generat
     if rule == "random":
         proposal = random_legal(view.avail_actions, generator)
     elif rule == "min_q":
-        proposal = legal(-view.scores(view.obs_seen), view.avail_actions).argmax(-1)
+        proposal = greedy(-view.scores(view.obs_seen), view.avail_actions)
     else:
         action = spec.inert_action if rule == "inert" else spec.action_names.index(rule)
         proposal = torch.full_like(actions, action)

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.q_learner import QLearner
-from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.functional.tensor_files import save_tensors
 from ibal_lightning.functional.weights import read_optimizer, read_weights
 
 AGENT_FILE, MIXER_FILE, OPTIMIZER_FILE = "agent.th", "mixer.th", "opt.th"
@@ -102,7 +100,7 @@ def export(backbone: Backbone, folder: str | Path, optimizer: Mapping[str, Any] 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_then_rename(folder / name, partial(torch.save, content))
+        save_tensors(folder / name, content)
     return [folder / name for name in contents]
 
 

@@ -73,7 +73,8 @@ def _config_mistake(error: BaseException) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file is not None:
             return _missing_choice(cause)
         if isinstance(cause, OverrideParseException):
-            return f"cannot read the override {cause.override!r}: {first_line(cause)}"
+            hint = "; words in a list are quoted: ['a=b', 'c=d']" if re.search(r"=\[[^'\"]*=", cause.override) else ""
+            return f"cannot read the override {cause.override!r}: {first_line(cause)}{hint}"
         if isinstance(cause, ValidationError):
             return _wrong_type(cause, error)
         if isinstance(cause, MissingMandatoryValue):
@@ -108,6 +109,8 @@ def _wrong_type(error: ValidationError, outer: BaseException) -> str:
     kind = kinds.get(expected.group(1) or expected.group(2)) if expected is not None else None
     if kind is not None:
         return f"{given}: expected {kind}"
+    if "not Optional" in str(error):
+        return f"{given}: a value is needed"
     if "ListConfig" in str(error):
         return f"{given}: expected a list, such as [a,b]"
     return f"{given}: {first_line(error)}"

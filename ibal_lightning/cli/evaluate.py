@@ -121,7 +121,7 @@ def ready_attack(
     name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack
 ) -> Attack:
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
-    device = backbone.initial_hidden(1).device
+    device = backbone.device
     if name == config.get("attack_name"):
         return trained.to(device).eval()
     threat = build_threat(config, env.spec)

@@ -6,17 +6,15 @@ backbone.last_action=false``.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from ibal_lightning.backbones import pymarl
 from ibal_lightning.cli.experiment import build_backbone, build_env
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.terminal import say
-from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.functional.tensor_files import save_tensors
 
 
 def run(cfg: DictConfig) -> None:
@@ -37,7 +35,7 @@ def run(cfg: DictConfig) -> None:
     directory.checkpoints.mkdir(exist_ok=True)
     weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
     checkpoint = {"state_dict": weights, "optimizer_states": [] if optimizer is None else [optimizer]}
-    write_then_rename(directory.checkpoints / "last.ckpt", partial(torch.save, checkpoint))
+    save_tensors(directory.checkpoints / "last.ckpt", checkpoint)
     env.close()
     say(f"read {', '.join(map(str, files))}" + ("" if optimizer is None else f" and {pymarl.OPTIMIZER_FILE}"))
     if len(files) == 1:

@@ -14,9 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 def register() -> None:
     """Make these known to every config.
 
-    ``${run_name:}`` (``smac-3m/ibal-qmix``), ``${by_task:default,{task:value}}`` and ``${divisor:number,most}``.
+    ``${run_name:}`` (``smac-3m/ibal-qmix``), ``${method:}``, ``${by_task:default,{task:value}}`` and
+    ``${divisor:number,most}``.
     """
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("method", method, replace=True)
     OmegaConf.register_new_resolver("by_task", by_task, replace=True)
     OmegaConf.register_new_resolver("divisor", divisor, replace=True)
 
@@ -26,6 +28,13 @@ def run_name(*, _root_: DictConfig) -> str:
     choice, name = HydraConfig.get().runtime.choices["env"], task(_root_)
     left = safe(choice if name is None else f"{choice}-{name}")
     return f"{left}/{safe(f'{_root_.method_name}-{_root_.backbone_name}')}"
+
+
+def method() -> str:
+    """What a run is called in tables: the method, or the attack that was named instead of the method's own."""
+    config = HydraConfig.get()
+    named = any(word.startswith("attack=") for word in config.overrides.task)
+    return str(config.runtime.choices["attack" if named else "method"])
 
 
 def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:

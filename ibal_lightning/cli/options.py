@@ -122,7 +122,7 @@ class Sweep:
     attacks: list[str] = MISSING  # the score is the mean over these
     metric: str = MISSING  # won or return
     seed: int = MISSING  # of the sampler
-    prune: bool = MISSING  # stop trials whose tests are below the median of earlier ones
+    prune: bool = MISSING  # stop trials whose tests are in the lowest quarter of those so far
     dir: str = MISSING  # the trials' run directories, trials.csv, the storage
     storage: str = MISSING  # database that several workers may share, by the URL of SQLAlchemy
 
@@ -142,7 +142,8 @@ def register() -> None:
     evaluate = OmegaConf.structured(Evaluate)
     OmegaConf.set_struct(evaluate.threat, False)  # its keys are those of the run's threat, checked when it is built
     store.store(group="types", name="evaluate", node=evaluate, package="_global_")
-    store.store(group="types", name="seed", node=OmegaConf.create({"seed": IntegerNode(MISSING)}), package="_global_")
+    seed = OmegaConf.create({"seed": IntegerNode(MISSING, is_optional=False)})
+    store.store(group="types", name="seed", node=seed, package="_global_")
     store.store(group="types", name="matrix", node=Matrix, package="_global_")
     store.store(group="types", name="export_pymarl", node=ExportPymarl, package="_global_")
     store.store(group="types", name="figures", node=Figures, package="_global_")

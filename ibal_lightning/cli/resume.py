@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ibal_lightning.cli.run_directory import RunDirectory, load_part
+from ibal_lightning.functional.tensor_files import load_tensors
 from ibal_lightning.training.callbacks import replay_file
 from ibal_lightning.training.data import InducedDecPOMDP
 from ibal_lightning.training.module import RobustLearner
@@ -76,9 +76,14 @@ def _restore_replay(directory: RunDirectory, data: InducedDecPOMDP) -> None:
     if data.replay is None:
         return
     replay = replay_file(directory.checkpoints, data.env_steps)
+    anew = f"Start anew from its policy: training.init_from={directory.path}"
     if not replay.is_file():
         raise ValueError(
             f"{replay} is missing, so {directory.path} cannot be resumed exactly; a finished run keeps its replay "
-            f"with training.keep_replay=true. Start anew from its policy: training.init_from={directory.path}"
+            f"with training.keep_replay=true. {anew}"
         )
-    data.replay.load_state_dict(torch.load(replay, map_location="cpu", weights_only=True))
+    try:
+        saved = load_tensors(replay, "a replay")
+    except ValueError as error:
+        raise ValueError(f"{error}. {anew}") from error
+    data.replay.load_state_dict(saved)

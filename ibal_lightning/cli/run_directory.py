@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ibal_lightning.cli.manifest import manifest
 from ibal_lightning.functional.files import write_then_rename
-from ibal_lightning.messages import first_line
+from ibal_lightning.functional.tensor_files import load_tensors
 
 SHOWN = 8  # layers that a message names
 
@@ -65,7 +64,11 @@ class RunDirectory:
         """The logged rows of the run and of what it was resumed from, by ``t_env``; empty where it logged none."""
         parts = []
         for file in (self.path / "csv").glob("metrics*.csv"):
-            rows = pl.read_csv(file, infer_schema_length=None)
+            # the last line of a killed run may be cut
+            rows = pl.read_csv(file, infer_schema_length=None, truncate_ragged_lines=True, ignore_errors=True)
+            if "t_env" not in rows.columns:
+                raise ValueError(f"{file} is no log of a run: it has no column t_env")
+            rows = rows.filter(pl.col("t_env").is_not_null())
             until = file.stem.removeprefix("metrics_until_")
             # a run that was killed has logged more than its checkpoint knows; the resumed run logs that again
             parts.append(rows.filter(pl.col("t_env") <= int(until)) if until.isdecimal() else rows)
@@ -82,24 +85,6 @@ class RunDirectory:
         """Whether ``train`` made it; an imported policy has no trainer."""
         return "trainer" in self.config()
 
-    def load_backbone(self, backbone: nn.Module, checkpoint: Mapping[str, Any], options: DictConfig) -> None:
-        """Load the run's policy into a backbone of other options.
-
-        Raises:
-            ValueError: it does not fit; names layers as ``load_part`` and the options that differ.
-        """
-        try:
-            load_part(backbone, checkpoint, "backbone", self.path)
-        except ValueError as error:
-            raise ValueError(f"{error}\n{self._other_options(options)}") from error
-
-    def _other_options(self, backbone: DictConfig) -> str:
-        """How the options of a backbone differ from those that the run was trained with."""
-        theirs = self.config().backbone
-        other = [str(name) for name in backbone if name in theirs and theirs[name] != backbone[name]]
-        lines = [f"  backbone.{name}: {theirs[name]} there, {backbone[name]} here" for name in other]
-        return "\n".join(["its options that differ:", *lines]) if lines else "the options that both name are the same"
-
     def manifest(self) -> Mapping[str, Any]:
         """The manifest of the run."""
         try:
@@ -114,10 +99,7 @@ class RunDirectory:
             ValueError: the file is corrupt or is not a checkpoint.
         """
         path = self.checkpoints / "last.ckpt"
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{path} is corrupt or not a checkpoint: {first_line(error)}") from error
+        loaded = load_tensors(path, "a checkpoint")
         if not isinstance(loaded, dict) or not isinstance(loaded.get("state_dict"), dict):
             raise ValueError(f"{path} is not a checkpoint: it has no state_dict")
         return loaded

@@ -33,7 +33,12 @@ class RememberFolder(Callback):
 
 def asked(words: Sequence[str]) -> bool:
     """Whether several seeds are asked for."""
-    return any(word.startswith(WORD) for word in words)
+    return any(names_seeds(word) for word in words)
+
+
+def names_seeds(word: str) -> bool:
+    """``seeds=``, with or without the ``+`` of an option that Hydra does not know."""
+    return word.lstrip("+").startswith(WORD)
 
 
 def as_sweep(words: Sequence[str]) -> list[str]:
@@ -42,11 +47,11 @@ def as_sweep(words: Sequence[str]) -> list[str]:
     Raises:
         ValueError: it is no list of different whole numbers, stands twice, or stands beside ``seed=``.
     """
-    found = [word.removeprefix(WORD) for word in words if word.startswith(WORD)]
+    found = [word.lstrip("+").removeprefix(WORD) for word in words if names_seeds(word)]
     other = [word for word in words if word.startswith("seed=")]
     if len(found) > 1 or other:
         raise ValueError(f"{WORD}{found[0]} beside {(other or [WORD + found[1]])[0]}: name the seeds once")
-    kept = [word for word in words if not word.startswith(WORD) and word not in ("-m", "--multirun")]
+    kept = [word for word in words if not names_seeds(word) and word not in ("-m", "--multirun")]
     callback = f"+hydra.callbacks.seeds._target_={__name__}.{RememberFolder.__name__}"
     return ["--multirun", *kept, f"seed={','.join(map(str, parsed(found[0])))}", callback]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 
 from ibal_lightning import plugins
 from ibal_lightning.attack import Attack, Threat
-from ibal_lightning.backbone import Backbone
 from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.evaluate import check_evaluation, evaluate, playable, show
 from ibal_lightning.cli.experiment import (
@@ -28,11 +27,12 @@ from ibal_lightning.cli.experiment import (
     compute_device,
 )
 from ibal_lightning.cli.resume import open_run, restore
-from ibal_lightning.cli.run_directory import RunDirectory, optimizer_state
+from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.terminal import say
+from ibal_lightning.cli.warm_start import start_from
 from ibal_lightning.evaluation.results import write_rows
-from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
+from ibal_lightning.functional.tensor_files import save_tensors
 from ibal_lightning.messages import did_you_mean
 from ibal_lightning.option_types import check_options
 from ibal_lightning.rollout.collector import Collector
@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> float:
     backbone = build_backbone(config, env.spec)
     attack = build_attack(config.attack, config, env.spec, build_threat(config, env.spec))
     attacks = playable(config, env)  # a mistyped name must not cost the training
-    warm = _initialise(backbone, config, env.spec.fingerprint)
+    warm = start_from(config, backbone, env.spec.fingerprint)
     loggers = [plugins.build(node, save_dir=str(directory.path)) for node in (config.logger or {}).values()]
     data = InducedDecPOMDP(env, backbone, attack, seed=config.seed, device=device, **_data_options(config))
     regularizer = build_regularizer(config, env.spec)
@@ -149,23 +149,6 @@ def _data_options(config: DictConfig) -> dict[str, Any]:
     return {name: config.training[name] for name in names}
 
 
-def _initialise(backbone: Backbone, config: DictConfig, fingerprint: str) -> Mapping[str, Any] | None:
-    """Start from the policy of another run (IBAL's protocol starts from a pre-trained one).
-
-    Target networks start at the online ones. Returns the state of that run's optimizer where there is one.
-    """
-    if config.training.init_from is None or config.training.resume is not None:
-        return None
-    source = RunDirectory.existing(config.training.init_from, "training.init_from")
-    trained_in = source.manifest().get("fingerprint")
-    if trained_in != fingerprint:
-        logger.warning("The policy was trained in another environment: %s, not %s", trained_in, fingerprint)
-    checkpoint = source.checkpoint()
-    source.load_backbone(backbone, checkpoint, config.backbone)
-    backbone.after_update(0)
-    return optimizer_state(checkpoint)
-
-
 def _fit(
     config: DictConfig,
     directory: RunDirectory,
@@ -237,7 +220,7 @@ def _trainer(
 
 def _save_batch(error: NonFiniteLoss, directory: RunDirectory) -> str:
     path = directory.path / "nonfinite_batch.pt"
-    write_then_rename(path, lambda temporary: torch.save(vars(error.batch), temporary))
+    save_tensors(path, vars(error.batch))
     last = directory.checkpoints / "last.ckpt"
     kept = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
     return f"{error}; the batch is saved in {path}; {kept}"

@@ -30,7 +30,7 @@ def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: i
     Yields:
         One row an episode: episode, return, length, won, the threat and what was spent of it.
     """
-    device = backbone.initial_hidden(1).device
+    device = backbone.device
     collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"), device=device)
     done = 0
     for batch in play_episodes(collector, episodes, seed=derive_seed(seed, "evaluation")):
@@ -78,7 +78,7 @@ def fit(
     optimizer = attack.optimizer()
     if optimizer is None:
         return
-    device = backbone.initial_hidden(1).device
+    device = backbone.device
     played = (Attack(env.spec, excitation.threat), excitation)
     rounds = math.ceil(episodes / (len(played) * env.num_envs))
     replay = Replay(env.spec, excitation, capacity=rounds * len(played) * env.num_envs, device=device)
@@ -95,7 +95,7 @@ def fit(
             break
         optimizer.zero_grad(set_to_none=True)
         out.loss.backward()
-        torch.nn.utils.clip_grad_norm_(attack.parameters(), 10.0)
+        torch.nn.utils.clip_grad_norm_(attack.parameters(), attack.max_grad_norm)
         optimizer.step()
     for _ in range(HELD_OUT):
         attack.observe(collectors[1].collect(env_steps=AT_THE_END, explore=True))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ibal_lightning.functional.masking import legal
+from ibal_lightning.functional.masking import greedy, legal
 
 
 def gradient_sign(
@@ -37,7 +37,7 @@ def gradient_sign(
     """
     size = epsilon if steps == 1 else 2.5 * epsilon / steps
     with torch.enable_grad():
-        target = legal(scores(obs), avail_actions).argmax(-1).detach()
+        target = greedy(scores(obs), avail_actions).detach()
         moved = obs.detach()
         for _ in range(steps):
             moved = moved.detach().requires_grad_()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ibal_lightning.functional.masking import legal
+from ibal_lightning.functional.masking import greedy, legal
 
 
 def log_policy(scores: Tensor, avail_actions: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def sample_legal(scores: Tensor, avail_actions: Tensor, generator: torch.Generat
     """(...) i64 draw from softmax(scores) over the legal actions: the Gumbel-max trick, one call for all games."""
     uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-30, 1 - 2**-24)))
-    return legal(scores + gumbel, avail_actions).argmax(-1)
+    return greedy(scores + gumbel, avail_actions)
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:

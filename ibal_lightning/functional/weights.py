@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibal_lightning.messages import first_line
+from ibal_lightning.functional.tensor_files import load_tensors
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -43,10 +43,7 @@ def _read(path: str | Path, what: str) -> dict[Any, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile or torn file makes the unpickler fail in any way it likes
-        raise ValueError(f"{path} is not {what}: {first_line(error)}") from error
+    loaded = load_tensors(path, what)
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not {what}")
     return dict(loaded)

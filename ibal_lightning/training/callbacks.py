@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-import torch
 
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.random import derive_seed
+from ibal_lightning.functional.tensor_files import save_tensors
 from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
 from ibal_lightning.training.metrics import EpisodeMetrics
@@ -153,8 +153,7 @@ class Checkpoint(AfterRollout):
         self.folder.mkdir(parents=True, exist_ok=True)
         replay = replay_file(self.folder, data.env_steps)
         if data.replay is not None and with_replay:
-            state = data.replay.state_dict()
-            write_then_rename(replay, lambda path: torch.save(state, path))
+            save_tensors(replay, data.replay.state_dict())
         write_then_rename(self.folder / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
         for old in self.folder.glob(replay_file(self.folder, "*").name):
             if old != replay or not with_replay:

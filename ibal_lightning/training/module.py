@@ -101,7 +101,7 @@ class RobustLearner(L.LightningModule):
         if out is None:
             return
         learnt = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self._step("attack", out.loss, optimizer, [learnt], 10.0, batch)
+        self._step("attack", out.loss, optimizer, [learnt], self.attack.max_grad_norm, batch)
         self.attack_updates += 1
         self._record({f"attack/{name}": value for name, value in out.logs.items()})
 

@@ -51,7 +51,7 @@ def test_the_last_policy_is_imported_bit_for_bit_and_plays(saved: Path) -> None:
         (["from=nowhere", *TASK], "agent.th"),
         (["from=models/200", *TASK, "backbone=mappo"], "Q-learners"),
         (["from=models/200", "env=lbf"], "fc1.weight"),
-        (["from=broken.th", *TASK], "not a PyMARL weights file"),
+        (["from=broken.th", *TASK], "corrupt or not a state dict of tensors"),
         (TASK, "from: a value is required"),
     ],
 )

@@ -179,6 +179,24 @@ def test_a_refused_resume_changes_nothing(
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_damaged_replay_is_named_with_a_way_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = train(tmp_path / "run", "method=vanilla", "training.env_steps=60", "training.keep_replay=true")
+    (replay,) = (run / "checkpoints").glob("replay_*.pt")
+    replay.write_bytes(replay.read_bytes()[:1000])
+    assert main([f"training.resume={run}", "training.env_steps=9000"]) == 2
+    said = capfd.readouterr().err
+    assert f"{replay} is corrupt or not a replay" in said
+    assert f"training.init_from={run}" in said
+
+
+def test_figures_name_a_log_that_is_none(ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = damage(ibal_run, tmp_path / "run")
+    (run / "csv").mkdir()
+    (run / "csv" / "metrics.csv").write_text("x,y\n1")
+    assert main(["figures", f"run={run}"]) == 2
+    assert "metrics.csv is no log of a run" in capfd.readouterr().err
+
+
 def test_a_learning_rate_that_no_longer_falls_is_the_whole_one(tmp_path: Path) -> None:
     words = ["method=vanilla", "training.env_steps=300", "training.keep_replay=true"]
     run = train(tmp_path / "run", *words, "training.lr_finish=0.1")

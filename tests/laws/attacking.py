@@ -43,6 +43,10 @@ def random_view(spec: EnvSpec, games: int, seed: int, step: int = 1) -> VictimVi
     )
 
 
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def intended(view: VictimView, seed: int = 0) -> Tensor:
     """(B, N) legal actions that a policy might mean."""
     return random_legal(view.avail_actions, torch.Generator().manual_seed(seed))

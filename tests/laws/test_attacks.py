@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from attacking import intended, play_step, random_view
+from attacking import generator, intended, play_step, random_view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import make_spec
@@ -24,10 +24,6 @@ from ibal_lightning.attacks.scripted import Scripted
 from ibal_lightning.functional.subsets import random_subset, top_dims
 
 SPEC = make_spec(5, 6, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_random_noise_fills_the_ball_and_spares_the_dead() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from attacking import intended, random_view, warm_ibal
+from attacking import generator, intended, random_view, warm_ibal
 from playing import make_spec
 from torch import Tensor
 
@@ -23,10 +23,6 @@ from ibal_lightning.functional.masking import greedy, legal
 from ibal_lightning.functional.projection import project_noise
 
 SPEC = make_spec(6, 5, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def loss_at(view, obs: Tensor) -> Tensor:

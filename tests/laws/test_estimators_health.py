@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from attacking import generator
 from channels import fitted, overlap, transitions, world_spec
 from playing import make_spec, random_batch
 from torch import Tensor
@@ -23,10 +24,6 @@ from ibal_lightning.functional.obs_names import described_agents
 from ibal_lightning.types import EpisodeBatch
 
 SPEC = make_spec(6, 5, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def channel(effect: float, seed: int) -> EpisodeBatch:

@@ -10,7 +10,7 @@ import math
 
 import pytest
 import torch
-from attacking import intended, play_step, random_view, warm_ibal
+from attacking import generator, intended, play_step, random_view, warm_ibal
 from playing import make_spec, random_batch
 
 from ibal_lightning.attack import Attack, Threat
@@ -23,10 +23,6 @@ from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.types import EpisodeBatch
 
 SPEC = make_spec(6, 5, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def rollout(attack: type[Attack], threat: Threat, **options: float) -> EpisodeBatch:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from attacking import random_view
+from attacking import generator, random_view
 from playing import make_spec, random_batch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,10 +18,6 @@ from ibal_lightning.types import EpisodeBatch, VictimView
 
 SPEC = make_spec(n_agents=2, n_actions=3, obs_dim=3, state_dim=2, limit=8)
 FLAG, HEARD = 0, 1  # dims: shown at the start only; what the other agent's last action was, by the flag
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def flagged_episodes(games: int, seed: int) -> EpisodeBatch:

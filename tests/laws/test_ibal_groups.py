@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from attacking import warm_ibal
+from attacking import generator, warm_ibal
 from playing import make_spec, random_batch
 
 from ibal_lightning.attacks.ibal.groups import Planner, largest_group, opponents
@@ -15,10 +15,6 @@ from ibal_lightning.attacks.ibal.schedule import Schedule
 from ibal_lightning.attacks.ibal.trigger import Trigger
 
 SPEC = make_spec(6, 5, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def planner(surfaces: tuple[bool, bool] = (True, True), **options) -> Planner:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from attacking import intended, random_view, warm_ibal
+from attacking import generator, intended, random_view, warm_ibal
 from playing import make_spec
 
 from ibal_lightning.attack import Threat
@@ -23,10 +23,6 @@ SPEC = dataclasses.replace(
     make_spec(6, 5, 8, 7), obs_names=NAMES, action_names=("no-op", "stop", "move west", "hit", "heal"), inert_action=1
 )
 GAMES = 64
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def alive_view(step: int) -> VictimView:

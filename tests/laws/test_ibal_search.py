@@ -7,7 +7,7 @@ import logging
 
 import pytest
 import torch
-from attacking import intended, random_view, warm_ibal
+from attacking import generator, intended, random_view, warm_ibal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import make_spec
@@ -23,10 +23,6 @@ from ibal_lightning.estimators.transitions import Context
 SPEC = make_spec(6, 5, 8, 7)
 MOMENTS, AGENTS, ACTIONS = 7, 4, 5
 SCORES = ("lagged", "klx", "kl", "pmi")
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def problem(seed: int) -> tuple[Tensor, Tensor, Tensor]:

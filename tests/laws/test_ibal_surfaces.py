@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attacking import play_step, random_view, warm_ibal
+from attacking import generator, play_step, random_view, warm_ibal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playing import make_spec, random_batch
@@ -24,10 +24,6 @@ from ibal_lightning.functional.projection import project_actions
 from ibal_lightning.types import VictimView
 
 SPEC = make_spec(6, 5, 8, 7)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from attacking import generator
 from channels import transitions, world_spec
 from playing import make_spec
 from torch import Tensor
@@ -29,10 +30,6 @@ from ibal_lightning.functional.random import seeded
 from ibal_lightning.rollout.collector import Collector
 
 LOG2 = math.log(2)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def numeric_information(means: list[float], p: list[float]) -> float:

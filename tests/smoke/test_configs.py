@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -128,6 +129,23 @@ def test_the_command_line_overrules_the_method() -> None:
 )
 def test_a_run_is_named_after_its_task(words: list[str], name: str) -> None:
     assert task(composed(*words)) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("", "ibal"),
+        ("method=vanilla", "vanilla"),
+        ("attack=fgsm", "fgsm"),
+        ("method=vanilla attack=disabled", "disabled"),
+        ("method=ibal_no_obs attack=ibal_no_obs", "ibal_no_obs"),
+        ("experiment=ibal_ceilings attack=hp_15", "ceiling_of_hp_15"),
+    ],
+)
+def test_a_run_is_called_by_what_it_trained_against(words: str, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main(["--config-dir", str(SWEEPS), *words.split(), "--cfg", "job", "-p", "method_name"])
+    assert capfd.readouterr().out.strip() == name
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("experiment/ibal_*.yaml")))

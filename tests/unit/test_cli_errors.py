@@ -12,6 +12,7 @@ from ibal_lightning.cli.app import main, verbs
 from ibal_lightning.cli.completion import with_verb
 from ibal_lightning.cli.errors import explain
 from ibal_lightning.cli.naming import safe
+from ibal_lightning.functional.tensor_files import save_tensors
 
 # what is typed, words that the message must hold
 MISTAKES = [
@@ -86,6 +87,12 @@ MISTAKES = [
     ("env=lbf env.task=Foraging-8x8-2p-3f", ["env.task", "Foraging-8x8-2p-3f-v3"]),
     ("env=lbf training.env_steps=[", ["cannot read the override 'training.env_steps=['"]),
     ("env=lbf seed=abc", ["seed=abc", "whole number"]),
+    ("env=lbf seed=null", ["seed=null: a value is needed"]),
+    ("env=lbf experiment=finetunee", ["experiment=finetunee: no such choice", "'finetune'"]),
+    ("env=lbf debug=fastt", ["debug=fastt: no such choice", "'fast'"]),
+    ("sweep sweep=attack_strengt", ["sweep=attack_strengt: no such choice", "'attack_strength'"]),
+    ("sweep overrides=[method=vanilla]", ["cannot read the override", "quoted: ['a=b', 'c=d']"]),
+    ("env=lbf +seeds=[0,0]", ["seed 0 stands there twice"]),
     ("trian env=lbf", ["'trian' is not a command", "'train'", "evaluate"]),
     ("evaluate", ["run: a value is required"]),
     ("evaluate run=nowhere", ["run=nowhere", "no such directory"]),
@@ -162,6 +169,19 @@ def test_a_full_disk_is_a_failure_with_advice() -> None:
     assert code == 1
     assert "No space left on device: /full/last.ckpt" in message
     assert "hydra.run.dir" in message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_whoever_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch raises an error of its own that says nothing of the disk."""
+    file = tmp_path / "replay.pt"
+    file.write_text("before")
+    monkeypatch.setattr(Path, "open", lambda path, mode: open("/dev/full", mode, buffering=0))  # noqa: SIM115
+    with pytest.raises(OSError, match="No space left on device"):
+        save_tensors(file, {"x": torch.zeros(9)})
+    monkeypatch.undo()
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_bug_is_not_called_a_mistake() -> None:
