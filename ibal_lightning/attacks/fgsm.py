@@ -16,7 +16,8 @@ from ibal_lightning.types import EnvSpec, VictimView
 class Fgsm(Attack):
     """Living agents read the observation in the epsilon-ball that hurts their greedy action most, to first order.
 
-    The policy's memory is held fixed: the gradient goes through one step (ALGORITHMS 3.3).
+    The policy's memory is held fixed: the gradient goes through one step (ALGORITHMS 3.3). Unlike there nothing is
+    clipped to a range of observations: the contract of environments names none, and LBF's are coordinates.
 
     Args:
         steps: 1 for FGSM; more for projected gradient descent.
