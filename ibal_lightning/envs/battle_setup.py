@@ -160,7 +160,7 @@ def play_skirmish(request: Request, scenario: Scenario, rules: Rules, matters: M
 def announce_compilation() -> None:
     """Say once why the first start of an installation takes longer."""
     if not any(Path(play_shares.stats.cache_path).glob("play.play_shares-*.nbc")):
-        logger.warning("Compiling the battle engine: about twenty seconds, once for this installation.")
+        logger.warning("Compiling the battle engine: up to 40 seconds, once for this installation.")
 
 
 def play_genuine(request: Request, scenario: Scenario, rules: Rules, options: Mapping[str, Any]) -> WorkerGames:
