@@ -6,19 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
-from ibal_lightning.estimators.transition_model import TransitionModel
+from ibal_lightning.estimators.transition_model import BesideNull
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.masking import masked_mean
 from ibal_lightning.functional.mutual_information import uniform_legal
 from ibal_lightning.types import EnvSpec
 
 
-class LaggedInfluence(TransitionModel):
+class LaggedInfluence(BesideNull):
     """w(a^j_{t+1} | a_t, s_t, o^j_t) with joint additive logits, and the influence of each possible action.
 
     Learns from executed actions now and the policy's choice one step later, so its scores stay above zero for
-    deterministic policies, unlike any mutual information within one step (ALGORITHMS 2.4). A null model without the
-    others' actions is fitted beside it for the gain in nats.
+    deterministic policies, unlike any mutual information within one step (ALGORITHMS 2.4).
 
     Args:
         hidden: width of the trunk.
@@ -31,23 +30,7 @@ class LaggedInfluence(TransitionModel):
         self.joint = JointAdditive(spec, spec.n_actions, hidden=hidden, rank=rank, layers=layers)
         self.null = nn.Linear(hidden, spec.n_actions)
 
-    def update_moments(self, now: Context) -> None:
-        """Take in the scale of states and observations."""
-        self.joint.trunk.update_moments(now)
-
-    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() cross-entropy of model and null, nats per agent and step."""
-        del draw
-        return self._nats(rows).sum()
-
-    @torch.no_grad()
-    def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() gain over the null, nats per agent and step."""
-        del draw
-        model, null = self._nats(rows)
-        return null - model
-
-    def _nats(self, rows: Transitions) -> Tensor:
+    def nats(self, rows: Transitions) -> Tensor:
         """(2,) cross-entropy of model and null per agent and step."""
         features = self.joint.trunk(rows.now)
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.estimators.joint_additive import JointAdditive
-from ibal_lightning.estimators.transition_model import TransitionModel
+from ibal_lightning.estimators.transition_model import BesideNull
 from ibal_lightning.estimators.transitions import Context, Transitions
 from ibal_lightning.functional.mutual_information import entropy, halflog
 from ibal_lightning.types import EnvSpec
@@ -19,7 +19,7 @@ LOG_VARIANCE = (-6.0, 2.0)  # of a dim in its own standard deviations: bounds th
 STEP_NATS = 20.0  # an observation counts for at most so many nats in ``gains``: one surprise can cost thousands
 
 
-class ObservationModel(TransitionModel):
+class ObservationModel(BesideNull):
     """Gaussian model of the next clean observation given all executed actions, and its conditional CLUB scores.
 
     ``o'^i_d ~ N(mu_d(x^i, a^{-i}), s2_d(x^i))`` in standard deviations of each dim, with mu joint additive. Beside it
@@ -58,24 +58,13 @@ class ObservationModel(TransitionModel):
         """(O,) bool: dims that are not constant."""
         return self.joint.trunk.obs_moments.varies
 
-    def update_moments(self, now: Context) -> None:
-        """Take in the scale of states and of living agents' observations."""
-        self.joint.trunk.update_moments(now)
-
-    def loss(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() negative log-likelihood of model and null, nats per dim, agent and step."""
-        del draw
-        return self._nats(rows).sum()
-
     @torch.no_grad()
     def explained(self, rows: Transitions, draw: int = 0) -> Tensor:
-        """() gain over the null, nats per agent and step."""
-        del draw
-        model, null = self._nats(rows)
-        return (null - model) * self.varies.sum()
+        """() gain over the null in all dims, nats per agent and step."""
+        return super().explained(rows, draw) * self.varies.sum()
 
-    def _nats(self, rows: Transitions) -> Tensor:
-        """(2,) negative log-likelihood of model and null per dim, agent and step."""
+    def nats(self, rows: Transitions) -> Tensor:
+        """(2,) negative log-likelihood of model and null, nats per dim, agent and step."""
         features, seen = self.joint.trunk(rows.now), rows.seen.flatten().nonzero()[:, 0]
         effects = self.joint.effects(self.joint.gates(features), rows.now.actions, rows.now.alive)
         effects, features, obs, next_obs = taken(seen, effects, features, rows.now.obs, rows.next_obs)
