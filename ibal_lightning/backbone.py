@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         yield batch
 
     @property
-    def device(self) -> torch.device:
+    def current_device(self) -> torch.device:
         """Where the policy's tensors are."""
         return self.initial_hidden(1).device
 

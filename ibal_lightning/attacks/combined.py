@@ -57,7 +57,8 @@ class Combined(Attack):
 
     def check_training(self) -> None:
         """Whatever either part refuses."""
-        self.observation.check_training()
+        if self.threat.obs:
+            self.observation.check_training()
         self.action.check_training()
 
     def reset(self, num_envs: int, generator: torch.Generator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -37,7 +38,6 @@ def run(cfg: DictConfig) -> float:
     changes = {"evaluation": cfg.evaluation, "threat": cfg.threat}
     num_envs = min(cfg.evaluation.num_envs, cfg.evaluation.episodes)
     team = SavedTeam.open(cfg.run, num_envs=num_envs, stream="evaluation", changes=changes)
-    check_excitation(team.config, team.env)
     trained, directory = team.attack(spare=True), team.directory
     rows = evaluate(team.config, list(cfg.attacks), directory.path, team.env, team.backbone, trained)
     write_rows(directory.results, rows, append=True)
@@ -55,19 +55,24 @@ def check_evaluation(options: DictConfig) -> None:
     plugins.choice("attack", options.fit_excitation)
 
 
-def check_excitation(config: DictConfig, env: Env) -> None:
-    """Refuse a ``fit_excitation`` under which actions do not vary.
+def excitation(config: DictConfig, env: Env) -> Attack:
+    """The attack under which an attack that learns is fitted; the threat limits what is fitted, not what on.
 
     Raises:
-        ValueError: it never overrides actions, or has to learn first.
+        ValueError: it cannot be built, never overrides actions, or has to learn first.
     """
     name = config.evaluation.fit_excitation
-    attack = build_attack(plugins.choice("attack", name), config, env.spec, build_threat(config, env.spec))
+    free = replace(build_threat(config, env.spec), actions=True, agents=None, overrides=None)
+    try:
+        attack = build_attack(plugins.choice("attack", name), config, env.spec, free)
+    except ValueError as error:
+        raise ValueError(f"evaluation.fit_excitation={name}: {error}") from error
     if not (attack.acts and attack.warm):
         raise ValueError(
             f"evaluation.fit_excitation={name} does not override actions from the first game on: name an attack that "
             "does, such as random_action"
         )
+    return attack
 
 
 def evaluate(
@@ -100,20 +105,23 @@ def playable(config: DictConfig, env: Env) -> list[str]:
     """Those of ``evaluation.attacks`` that this environment knows; says which are left out, and why.
 
     Raises:
-        ValueError: there is no attack of that name.
+        ValueError: there is no attack of that name, or one that learns could not be fitted.
     """
-    threat, found = build_threat(config, env.spec), []
-    check_excitation(config, env)
+    threat, found, fitted = build_threat(config, env.spec), [], False
     if not config.evaluation.attacks:
         raise ValueError("evaluation.attacks is empty; name at least one attack, such as [natural]")
     for name in config.evaluation.attacks:
         node = plugins.choice("attack", name)
         try:
-            env.configure(**build_attack(node, config, env.spec, threat).env_options)
+            attack = build_attack(node, config, env.spec, threat)
+            env.configure(**attack.env_options)
             found.append(name)
+            fitted = fitted or (attack.optimizer() is not None and name != config.attack_name)
         except ValueError as error:
             logger.warning("The evaluation leaves out %s: %s", name, error)
     env.configure()
+    if fitted:
+        excitation(config, env)
     return found
 
 
@@ -121,18 +129,18 @@ def ready_attack(
     name: str, node: DictConfig, config: DictConfig, env: Env, backbone: Backbone, trained: Attack
 ) -> Attack:
     """The attack ready to play: trained beside the policy, fitted to it, or with nothing to learn."""
-    device = backbone.device
+    device = backbone.current_device
     if name == config.get("attack_name"):
         return trained.to(device).eval()
-    threat = build_threat(config, env.spec)
-    nodes = (node, plugins.choice("attack", config.evaluation.fit_excitation))
-    attack, excitation = (build_attack(n, config, env.spec, threat).to(device) for n in nodes)
+    attack = build_attack(node, config, env.spec, build_threat(config, env.spec)).to(device)
+    if attack.optimizer() is None:
+        return attack.eval()
     options = config.evaluation
     fit(
         attack,
         env,
         backbone,
-        excitation,
+        excitation(config, env).to(device),
         episodes=options.fit_episodes,
         updates=options.fit_updates,
         batch_episodes=options.fit_batch_episodes,

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from ibal_lightning import plugins
-from ibal_lightning.cli.evaluate import check_evaluation, check_excitation, ready_attack
+from ibal_lightning.cli.evaluate import check_evaluation, ready_attack
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.saved_team import SavedTeam
 from ibal_lightning.cli.terminal import say
@@ -35,7 +35,6 @@ def run(cfg: DictConfig) -> None:
     if "attack/p_max" in rows.columns:
         save(strength_figure(rows), directory.path / "strength.png")
     team = SavedTeam.open(cfg.run, num_envs=cfg.games, stream="figures", changes={"evaluation": cfg.evaluation})
-    check_excitation(team.config, team.env)
     batch = play_attacked(team, cfg.under)
     save(mask_figure(batch, *most_hidden(batch), team.env.spec.obs_names), directory.path / "masked_dims.png")
 

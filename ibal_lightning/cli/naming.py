@@ -34,7 +34,8 @@ def method() -> str:
     """What a run is called in tables: the method, or the attack that was named instead of the method's own."""
     config = HydraConfig.get()
     named = any(word.startswith("attack=") for word in config.overrides.task)
-    return str(config.runtime.choices["attack" if named else "method"])
+    choices = config.runtime.choices
+    return str(choices.get("attack", choices["method"]) if named else choices["method"])
 
 
 def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ibal_lightning.cli.manifest import manifest
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.tensor_files import load_tensors
+from ibal_lightning.messages import first_line
 
 SHOWN = 8  # layers that a message names
 
@@ -64,11 +65,7 @@ class RunDirectory:
         """The logged rows of the run and of what it was resumed from, by ``t_env``; empty where it logged none."""
         parts = []
         for file in (self.path / "csv").glob("metrics*.csv"):
-            # the last line of a killed run may be cut
-            rows = pl.read_csv(file, infer_schema_length=None, truncate_ragged_lines=True, ignore_errors=True)
-            if "t_env" not in rows.columns:
-                raise ValueError(f"{file} is no log of a run: it has no column t_env")
-            rows = rows.filter(pl.col("t_env").is_not_null())
+            rows = read_log(file)
             until = file.stem.removeprefix("metrics_until_")
             # a run that was killed has logged more than its checkpoint knows; the resumed run logs that again
             parts.append(rows.filter(pl.col("t_env") <= int(until)) if until.isdecimal() else rows)
@@ -116,6 +113,19 @@ class RunDirectory:
                 f"the checkpoint of {self.path} belongs to another environment\n"
                 f"  checkpoint:  {saved}\n  environment: {fingerprint}"
             )
+
+
+def read_log(file: Path) -> pl.DataFrame:
+    """The numbers of a metrics CSV; the last line of a killed run may be cut.
+
+    Raises:
+        ValueError: it is no log of a run.
+    """
+    try:
+        rows = pl.read_csv(file, infer_schema=False, truncate_ragged_lines=True)
+        return rows.cast(pl.Float64, strict=False).filter(pl.col("t_env").is_not_null())
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{file} is no log of a run: {first_line(error)}") from error
 
 
 def load_part(

@@ -79,6 +79,7 @@ class ToyEnv(ABC):
         """
         running = self.time < self.length
         check_actions(actions, self.avail, running)
+        actions = actions.long().masked_fill(~running[:, None], 0)
         reward = self.pay(actions).masked_fill(~running, 0.0)
         won = self.won(actions).masked_fill(~running, 0.0)
         self.time = self.time + running.long()

@@ -30,7 +30,7 @@ def play(env: Env, backbone: Backbone, attack: Attack, *, episodes: int, seed: i
     Yields:
         One row an episode: episode, return, length, won, the threat and what was spent of it.
     """
-    device = backbone.device
+    device = backbone.current_device
     collector = Collector(env, backbone, attack, seed=derive_seed(seed, "evaluation attack"), device=device)
     done = 0
     for batch in play_episodes(collector, episodes, seed=derive_seed(seed, "evaluation")):
@@ -78,7 +78,7 @@ def fit(
     optimizer = attack.optimizer()
     if optimizer is None:
         return
-    device = backbone.device
+    device = backbone.current_device
     played = (Attack(env.spec, excitation.threat), excitation)
     rounds = math.ceil(episodes / (len(played) * env.num_envs))
     replay = Replay(env.spec, excitation, capacity=rounds * len(played) * env.num_envs, device=device)

@@ -14,6 +14,8 @@ def chosen_games(mask: Tensor | None, num_envs: int) -> Tensor:
     """
     if mask is None:
         return torch.ones(num_envs, dtype=torch.bool)
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"The reset mask must be a tensor of shape ({num_envs},), not a {type(mask).__name__}")
     if mask.dtype != torch.bool or tuple(mask.shape) != (num_envs,):
         raise ValueError(
             f"The reset mask must be bool of shape ({num_envs},), not {mask.dtype} of shape {tuple(mask.shape)}"

@@ -34,9 +34,12 @@ def load_tensors(path: Path, what: str) -> Any:
     """What ``save_tensors`` wrote, on the CPU; ``what`` it should be is named in messages.
 
     Raises:
+        OSError: the file cannot be read.
         ValueError: the file is corrupt or holds something else than tensors and plain containers.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:  # a hostile or torn file makes the unpickler fail in any way it likes
         raise ValueError(f"{path} is corrupt or not {what}: {first_line(error)}") from error

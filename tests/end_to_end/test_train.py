@@ -192,9 +192,17 @@ def test_a_damaged_replay_is_named_with_a_way_on(tmp_path: Path, capfd: pytest.C
 def test_figures_name_a_log_that_is_none(ibal_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = damage(ibal_run, tmp_path / "run")
     (run / "csv").mkdir()
-    (run / "csv" / "metrics.csv").write_text("x,y\n1")
-    assert main(["figures", f"run={run}"]) == 2
-    assert "metrics.csv is no log of a run" in capfd.readouterr().err
+    for text in ("x,y\n1", ""):
+        (run / "csv" / "metrics.csv").write_text(text)
+        assert main(["figures", f"run={run}"]) == 2
+        assert "metrics.csv is no log of a run" in capfd.readouterr().err
+
+
+def test_the_last_line_of_a_log_may_be_cut(tmp_path: Path) -> None:
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "metrics.csv").write_text("t_env,loss\n100,0.5\n200,\n300,1e-\n-")
+    rows = RunDirectory(tmp_path).metrics()
+    assert rows.to_dict(as_series=False) == {"t_env": [100, 200, 300], "loss": [0.5, None, None]}
 
 
 def test_a_learning_rate_that_no_longer_falls_is_the_whole_one(tmp_path: Path) -> None:

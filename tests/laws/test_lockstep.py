@@ -54,7 +54,14 @@ def test_joint_actions_have_a_place_for_everybody(env: Env, change: str) -> None
     }[change]
     with pytest.raises(ValueError, match=r"Actions must (have shape|be whole numbers)"):
         env.step(wrong)
-    env.step(actions.int())  # any whole numbers
+    env.step(actions.to(torch.uint8))  # any whole numbers
+
+
+def test_a_game_that_is_over_ignores_its_actions() -> None:
+    env = MatrixGame(num_envs=2)
+    env.reset()
+    env.step(torch.zeros(2, 2, dtype=torch.long))
+    assert env.step(torch.full((2, 2), 99)).reward.tolist() == [0.0, 0.0]
 
 
 def test_an_action_that_does_not_exist_is_named(env: Env) -> None:
