@@ -66,6 +66,8 @@ class Ibal(Attack):
         self.mask = make_mask(spec, threat, chosen, used=masks)
         persistent = self.planner.p_floor >= 1 or chosen.trigger != "step"
         self.rewrite, self.rule = make_rewrite(spec, self.K, chosen, used=acts, persistent=persistent)
+        self.learners = [part for part in (self.guided, self.rewrite) if part is not None]
+        self.overrides = self.rewrite is not None or self.rule is not None  # whether actions are ever rewritten
         self.register_buffer("fill", threat.fill_obs(spec), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
@@ -92,16 +94,6 @@ class Ibal(Attack):
     def guided(self) -> ObservationMask | None:
         """The mask, where an estimator guides it."""
         return self.mask if isinstance(self.mask, ObservationMask) else None
-
-    @property
-    def learners(self) -> list[ObservationMask | ActionRewrite]:
-        """The parts that learn: the guided mask, the rewrite, either or none."""
-        return [part for part in (self.guided, self.rewrite) if part is not None]
-
-    @property
-    def overrides(self) -> bool:
-        """Whether actions are ever rewritten, by an estimator or by a rule."""
-        return self.rewrite is not None or self.rule is not None
 
     @property
     def warm(self) -> bool:
