@@ -105,7 +105,7 @@ def test_figures_of_another_attack(runs: dict[tuple[str, str], Path], monkeypatc
     monkeypatch.setattr(figures, "ready_attack", lambda name, *rest: drawn.setdefault(name, ready(name, *rest)))
     monkeypatch.setattr(figures, "strength_figure", lambda rows: rows)
     monkeypatch.setattr(figures, "mask_figure", lambda batch, *which: batch)  # matplotlib may be missing
-    monkeypatch.setattr(figures, "save", lambda figure, path, console: drawn.update({path.name: figure}))
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.update({path.name: figure}))
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: drawn.update(threads=threads))
     few = ["evaluation.fit_episodes=4", "evaluation.fit_updates=2", "evaluation.threads=3"]
     assert main(["figures", f"run={runs['qmix', 'lbf']}", "under=ibal_max", "games=4", *few]) == 0
