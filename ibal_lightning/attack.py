@@ -49,8 +49,7 @@ class Threat:
         Raises:
             ValueError: more dims are asked for than an observation has.
         """
-        share = max(round(self.dims * spec.obs_dim), int(self.dims > 0))
-        dims = share if self.dims < 1 else int(self.dims)
+        dims = int(self.dims) if self.dims >= 1 else max(round(self.dims * spec.obs_dim), int(self.dims > 0))
         if dims > spec.obs_dim:
             raise ValueError(f"threat.dims={self.dims} asks to mask {dims} dims, an observation has {spec.obs_dim}")
         return dims

@@ -32,10 +32,9 @@ def run_name(*, _root_: DictConfig) -> str:
 
 def method() -> str:
     """What a run is called in tables: the method, or the attack that was named instead of the method's own."""
-    config = HydraConfig.get()
-    named = any(word.startswith("attack=") for word in config.overrides.task)
-    choices = config.runtime.choices
-    return str(choices.get("attack", choices["method"]) if named else choices["method"])
+    words, choices = HydraConfig.get().overrides.task, HydraConfig.get().runtime.choices
+    named = "attack" in choices and any(word.startswith("attack=") for word in words)
+    return str(choices["attack" if named else "method"])
 
 
 def by_task(default: Any, values: Mapping[str, Any], *, _root_: DictConfig) -> Any:

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ibal_lightning.cli.manifest import manifest
+from ibal_lightning.evaluation.results import read_log
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.tensor_files import load_tensors
-from ibal_lightning.messages import first_line
 
 SHOWN = 8  # layers that a message names
 
@@ -113,19 +113,6 @@ class RunDirectory:
                 f"the checkpoint of {self.path} belongs to another environment\n"
                 f"  checkpoint:  {saved}\n  environment: {fingerprint}"
             )
-
-
-def read_log(file: Path) -> pl.DataFrame:
-    """The numbers of a metrics CSV; the last line of a killed run may be cut.
-
-    Raises:
-        ValueError: it is no log of a run.
-    """
-    try:
-        rows = pl.read_csv(file, infer_schema=False, truncate_ragged_lines=True)
-        return rows.cast(pl.Float64, strict=False).filter(pl.col("t_env").is_not_null())
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{file} is no log of a run: {first_line(error)}") from error
 
 
 def load_part(

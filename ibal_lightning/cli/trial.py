@@ -15,7 +15,7 @@ import polars as pl
 
 from ibal_lightning.cli.errors import EXIT_MISTAKE
 from ibal_lightning.cli.search_space import Space, spelt
-from ibal_lightning.evaluation.results import read_rows
+from ibal_lightning.evaluation.results import read_log, read_rows
 
 METRICS = {"won": "test_battle_won_mean", "return": "test_return_mean"}  # column of the results: of the tests
 LOOK_EVERY = 1.0  # seconds between two looks at a run
@@ -106,11 +106,11 @@ def watch(process: subprocess.Popen[bytes], metrics: Path, column: str, trial: o
 def greedy_scores(metrics: Path, column: str) -> Iterator[float]:
     """The greedy tests, without attack, that a run has logged so far."""
     try:
-        rows = pl.read_csv(metrics, infer_schema_length=None, truncate_ragged_lines=True, ignore_errors=True)
-    except (OSError, pl.exceptions.PolarsError):  # not there yet, or being written
+        rows = read_log(metrics)
+    except (OSError, ValueError):  # not there yet, or being written
         return
     if column in rows.columns:
-        yield from rows[column].cast(pl.Float64, strict=False).drop_nulls()
+        yield from rows[column].drop_nulls()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -60,7 +60,7 @@ class SmacV2(BattleEnv):
         battle, defaults = find_scenario(scenario)
         flags |= {name: value for name, value in defaults.items() if flags[name] is None}
         battle, capabilities = apply_capabilities(battle, capability_config)
-        config = plain(complete(battle, capability_config or {}))
+        config = complete(battle, capability_config or {})
         genuine = {"map_name": f"10gen_{scenario.split('_')[0]}", "capability_config": config}
         asked = config if capability_config is None else plain(capability_config)
         if battle.teams is not None and battle.teams.fixed_starts:

@@ -124,12 +124,13 @@ class WorkerGames:
         Raises:
             ValueError: another shape or an illegal action; no game has moved then.
         """
-        check_actions(actions, self.board.avail, self.board.running())
-        running = self.board.running().nonzero().flatten().tolist()
+        running = self.board.running()
+        check_actions(actions, self.board.avail, running)
+        games = running.nonzero().flatten().tolist()
         self.board.reward.zero_()
-        for game in running:
+        for game in games:
             self._ask(game, actions[game].tolist())
-        for game in running:
+        for game in games:
             try:
                 shown = self.workers[game].receive()
             except WorkerDied as death:

@@ -37,7 +37,7 @@ class BesideNull(TransitionModel):
 
     @abstractmethod
     def nats(self, rows: Transitions) -> Tensor:
-        """(2,) cross-entropy of model and null, nats per agent and step."""
+        """(2,) cross-entropy of model and null, mean nats per agent and step, or per dim of these."""
 
     def update_moments(self, now: Context) -> None:
         """Take in the scale of states and of living agents' observations."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from ibal_lightning.evaluation.statistics import wilson_interval
 from ibal_lightning.evaluation.tables import plain_table
 from ibal_lightning.functional.files import write_then_rename
+from ibal_lightning.messages import first_line
 
 COLUMNS = ("run", "seed", "env", "fingerprint", "backbone", "method", "attack", "episode", "return", "length", "won")
 
@@ -56,6 +57,19 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
         low=pl.Series([low for low, _ in intervals], dtype=pl.Float64),
         high=pl.Series([high for _, high in intervals], dtype=pl.Float64),
     )
+
+
+def read_log(file: Path) -> pl.DataFrame:
+    """The numbers of a metrics CSV; the last line of a killed run may be cut.
+
+    Raises:
+        ValueError: it is no log of a run.
+    """
+    try:
+        rows = pl.read_csv(file, infer_schema=False, truncate_ragged_lines=True)
+        return rows.cast(pl.Float64, strict=False).filter(pl.col("t_env").is_not_null())
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{file} is no log of a run: {first_line(error)}") from error
 
 
 def robustness_table(summary: pl.DataFrame, title: str) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
@@ -45,21 +44,6 @@ def check_seed(seed: Any) -> int:
     if not is_whole(seed) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"The seed must be a whole number of at most 64 bits, not {seed!r}")
     return int(seed)
-
-
-def check_game(game: Any, num_envs: int) -> int:
-    """The index of one of B games.
-
-    Raises:
-        ValueError: there is no such game.
-    """
-    try:
-        index = operator.index(game)
-    except TypeError:
-        index = -1
-    if not 0 <= index < num_envs:
-        raise ValueError(f"Game {game} cannot be recorded; games are 0 to {num_envs - 1}")
-    return index
 
 
 def check_share(name: str, value: Any) -> float:

@@ -113,8 +113,9 @@ class Engine:
         Raises:
             ValueError: a game that does not exist.
         """
+        games = list(games)
         recorder = Recorder(self._arena.fighters, games)
-        self.recorder = recorder if recorder.games else None
+        self.recorder = recorder if games else None
         return recorder
 
     def state_dict(self) -> dict[str, Any]:

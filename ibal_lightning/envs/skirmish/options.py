@@ -146,7 +146,7 @@ def _check_genuine(name: str, value: Any) -> None:
         raise ValueError(f"difficulty={value!r}: the package has no such text; {nearest_names(value, DIFFICULTIES)}")
     if isinstance(played, bool) and not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, not {value!r}.")
-    elif is_whole(played) and not (is_whole(value) and value > 0):
+    if is_whole(played) and not (is_whole(value) and value > 0):
         raise ValueError(f"{name} must be a whole number above 0, not {value!r}.")
 
 

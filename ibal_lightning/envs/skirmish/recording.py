@@ -10,12 +10,12 @@ A recorded step stops after each loop for a look; without a recorder nothing is 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ibal_lightning.envs.skirmish.checks import check_game
 
 # One unit in one loop. Positions in map units; orders as numbered in ``battle``; targets are unit indices, -1 nobody.
 FRAME = np.dtype(
@@ -54,7 +54,6 @@ class Recorder:
     def __init__(self, fighters: NDArray[np.void], games: Iterable[int]) -> None:
         games = [check_game(game, len(fighters)) for game in games]
         self._fighters = fighters
-        self.games = games
         self._frames: dict[int, list[NDArray[np.void]]] = {game: [] for game in games}
         fighters["dealt"][games] = 0.0  # of loops that nobody recorded
 
@@ -88,3 +87,18 @@ class Recorder:
                 frame["alive"], frame["damage"] = fighters["health"] > 0, fighters["dealt"]
                 fighters["dealt"] = 0.0
                 frames.append(frame)
+
+
+def check_game(game: Any, num_envs: int) -> int:
+    """The index of one of B games.
+
+    Raises:
+        ValueError: there is no such game.
+    """
+    try:
+        index = operator.index(game)
+    except TypeError:
+        index = -1
+    if not 0 <= index < num_envs:
+        raise ValueError(f"Game {game} cannot be recorded; games are 0 to {num_envs - 1}")
+    return index
