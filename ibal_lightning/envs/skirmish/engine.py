@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ibal_lightning.envs.skirmish.arena import Arena, changing_arrays, make_aren
 from ibal_lightning.envs.skirmish.catalogue import Scenario
 from ibal_lightning.envs.skirmish.checks import check_seed, check_share, is_whole
 from ibal_lightning.envs.skirmish.commands import find_illegal
+from ibal_lightning.envs.skirmish.kernel import bound
 from ibal_lightning.envs.skirmish.memory import Outputs
 from ibal_lightning.envs.skirmish.placement import MAX_SIDE
 from ibal_lightning.envs.skirmish.play import play_shares
@@ -188,7 +188,7 @@ def hire(arena: Arena, threads: int) -> Crew:
     games = len(arena.fighters)
     size = math.ceil(games / (threads * SHARES_PER_THREAD)) if threads > 1 else games
     board = np.zeros(BOARD_SIZE, np.int64)
-    return Crew(partial(play_shares, arena, board, size), board, math.ceil(games / size), threads - 1)
+    return Crew(bound(play_shares, arena, board, size), board, math.ceil(games / size), threads - 1)
 
 
 def describe_illegal(actions: NDArray[np.int64], outputs: Outputs, game: int, agent: int) -> str:

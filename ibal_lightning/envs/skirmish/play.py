@@ -27,26 +27,26 @@ def is_over(outputs: Outputs, g: int) -> bool:
 @thin
 def begin(a: Arena, g: int) -> None:
     """A new episode of game g, or the orders of one env step."""
-    w, f, job = a.world[0], a.fighters[g], a.job[0]
+    w, rules, f, job = a.world[0], a.rules[0], a.fighters[g], a.job[0]
     if job.restart:
         a.memory.episode[g] += 1
         start_game(w, f, a.start, a.offsets, EpisodeName(job.seed, g, a.memory.episode[g]))
     else:
-        command_game(a.rules, a.units, a.memory, g, a.actions, a.commands)
+        command_game(rules, a.units, a.memory, g, a.actions, a.commands)
         give_orders(w, f, g, a.commands)
 
 
 @thin
 def finish(a: Arena, g: int) -> None:
     """Show game g after its loops: the start of its episode, or what one env step led to."""
-    w, f, job = a.world[0], a.fighters[g], a.job[0]
+    w, rules, f, job = a.world[0], a.rules[0], a.fighters[g], a.job[0]
     if job.restart:
         report_start(w, f, a.units, g, job.ally_health)
-        begin_game(a.rules, a.units, a.memory, job.seed, g, a.outputs)
+        begin_game(rules, a.units, a.memory, job.seed, g, a.outputs)
     else:
         report(w, f, a.units, g)
-        outcome_game(a.rules, a.units, a.memory, g, a.outputs)
-    observe_game(a.rules, a.units, a.memory, g, a.outputs)
+        outcome_game(rules, a.units, a.memory, g, a.outputs)
+    observe_game(rules, a.units, a.memory, g, a.outputs)
 
 
 @thin
