@@ -127,11 +127,12 @@ def choice(group: str, name: str) -> DictConfig:
     Raises:
         ValueError: there is no such choice; lists them and the nearest one.
     """
-    known = names(group)
-    if name not in known:
-        raise ValueError(f"{group}={name}: no such choice{did_you_mean(name, known)}; there are {', '.join(known)}")
     register()
     inside_a_job = GlobalHydra.instance().is_initialized()
+    # Hydra's own list has those of a folder given with --config-dir too.
+    known = GlobalHydra.instance().config_loader().get_group_options(group) if inside_a_job else names(group)
+    if name not in known:
+        raise ValueError(f"{group}={name}: no such choice{did_you_mean(name, known)}; there are {', '.join(known)}")
     with nullcontext() if inside_a_job else initialize(config_path=None, version_base="1.3"):
         node = compose(config_name=f"{group}/{name}")[group]
     assert isinstance(node, DictConfig)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize
+from hydra import compose, initialize, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
@@ -133,6 +133,16 @@ def test_choice_works_inside_a_running_hydra() -> None:
     with initialize(config_path=None, version_base="1.3"):
         assert plugins.choice("attack", "dis_2").count == 2
         assert compose(config_name="attack/dis_1").attack.count == 1
+
+
+def test_presets_of_a_folder_on_the_command_line_are_choices(tmp_path: Path) -> None:
+    (tmp_path / "attack").mkdir()
+    (tmp_path / "attack" / "seldom.yaml").write_text("defaults:\n  - dis_2\n  - _self_\n\ncount: 1\n")
+    plugins.register()
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert plugins.choice("attack", "seldom").count == 1
+        with pytest.raises(ValueError, match=r"attack=seldon: no such choice; did you mean 'seldom'\?.*random_obs"):
+            plugins.choice("attack", "seldon")
 
 
 @pytest.mark.parametrize(("group", "name"), sorted((g, n) for g, n in offers() if g in SUPPLIED and g != "logger"))
