@@ -31,8 +31,14 @@ def first_legal(env: Env) -> Tensor:
 
 @pytest.mark.parametrize(
     "mask",
-    [torch.tensor([True]), torch.ones(3, dtype=torch.bool), torch.tensor([[False], [True]]), torch.tensor(True)],
-    ids=lambda mask: str(tuple(mask.shape)),
+    [
+        torch.tensor([True]),
+        torch.ones(3, dtype=torch.bool),
+        torch.tensor([[False], [True]]),
+        torch.tensor(True),
+        torch.tensor([0, 1]),
+    ],
+    ids=lambda mask: f"{mask.dtype}{tuple(mask.shape)}",
 )
 def test_a_reset_mask_names_every_game_once(env: Env, mask: Tensor) -> None:
     before = env.step(first_legal(env)).obs.clone()

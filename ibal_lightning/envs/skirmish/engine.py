@@ -79,11 +79,15 @@ class Engine:
         """Start new episodes in the games of ``mask`` (B,), by default all.
 
         Raises:
-            ValueError: the mask has another shape, or ``ally_health`` is not in (0, 1].
+            ValueError: the mask has another shape or kind, or ``ally_health`` is not in (0, 1].
         """
-        mask = chosen_games(mask, self.num_envs)
+        chosen = np.ones(self.num_envs, bool) if mask is None else mask
+        if chosen.shape != (self.num_envs,) or chosen.dtype != bool:
+            raise ValueError(
+                f"The reset mask must be bool of shape ({self.num_envs},), not {chosen.dtype} {chosen.shape}"
+            )
         check_share("ally_health", self.ally_health)
-        self._arena.chosen[:] = mask
+        self._arena.chosen[:] = chosen
         self._play(True, int(self._arena.world[0]["switches"]["initial_loops"]))
         return self.outputs
 
@@ -169,18 +173,6 @@ class Engine:
         """One call of the compiled loop; ``kill`` as in ``JOB``."""
         self._arena.job[0] = restart, begins, ends, loops, kill, self.seed, self.ally_health
         self._crew.play_turn()
-
-
-def chosen_games(mask: NDArray[np.bool_] | None, num_envs: int) -> NDArray[np.bool_]:
-    """(B,) bool the games that a reset with this mask starts anew.
-
-    Raises:
-        ValueError: the mask has another shape.
-    """
-    mask = np.ones(num_envs, bool) if mask is None else np.asarray(mask, bool)
-    if mask.shape != (num_envs,):
-        raise ValueError(f"The reset mask must have shape ({num_envs},), not {mask.shape}")
-    return mask
 
 
 def hire(arena: Arena, threads: int) -> Crew:

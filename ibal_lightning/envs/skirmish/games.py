@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ibal_lightning.envs.skirmish.checks import check_seed, check_share
-from ibal_lightning.envs.skirmish.engine import Engine, chosen_games
+from ibal_lightning.envs.skirmish.engine import Engine
 from ibal_lightning.envs.skirmish.memory import allocate_memory
 from ibal_lightning.envs.skirmish.rules import Rules
+from ibal_lightning.functional.lockstep import chosen_games
 from ibal_lightning.types import EnvSpec, Timestep
 
 INFO = ("won", "dead_allies", "dead_enemies", "timeout")
@@ -37,9 +38,9 @@ class SkirmishGames:
         """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new.
 
         Raises:
-            ValueError: the mask has another shape, or the seed is none; then nothing has changed.
+            ValueError: the mask has another shape or kind, or the seed is none; then nothing has changed.
         """
-        chosen = chosen_games(None if mask is None else mask.cpu().numpy(), self.num_envs)
+        chosen = chosen_games(mask, self.num_envs).cpu().numpy()
         if seed is not None:
             self.engine.seed = check_seed(seed)
             fresh = allocate_memory(self.rules, self.num_envs)
