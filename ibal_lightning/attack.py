@@ -65,8 +65,8 @@ class Attack(nn.Module):
     Attacks work on all B games at once, never change the view and never advance the policy's memory.
     """
 
-    obs_surface: ClassVar[ObsSurface] = "none"  # how perturb_obs changes observations
-    acts: ClassVar[bool] = False  # whether perturb_actions overrides actions
+    obs_surface: ObsSurface = "none"  # how perturb_obs changes observations
+    acts: bool = False  # whether perturb_actions overrides actions
     max_grad_norm: ClassVar[float] = 10.0  # L2 norm to which the gradients of what it learns are clipped
 
     def __init__(self, spec: EnvSpec, threat: Threat) -> None:

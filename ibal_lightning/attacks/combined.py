@@ -36,7 +36,7 @@ class Combined(Attack):
     ) -> None:
         super().__init__(spec, threat)
         self.observation, self.action = observation(spec, threat), action(spec, threat)
-        self.obs_surface, self.acts = self.observation.obs_surface, self.action.acts  # type: ignore[misc]
+        self.obs_surface, self.acts = self.observation.obs_surface, self.action.acts
         if self.action.optimizer() is not None:
             raise ValueError(f"the action part of a combined attack cannot learn, {type(self.action).__name__} does")
 

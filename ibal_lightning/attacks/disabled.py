@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ class Disabled(Attack):
         ValueError: more agents than the team has.
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, count: int = 1) -> None:
         super().__init__(spec, threat)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ class Ega(Attack):
         ValueError: they do not fit the game; names the layer and both shapes.
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, weights: str, budget: int = 8) -> None:
         super().__init__(spec, threat)

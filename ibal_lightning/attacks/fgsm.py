@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.functional.gradient_sign import gradient_sign
 from ibal_lightning.functional.options import check_range
 from ibal_lightning.types import EnvSpec, VictimView
@@ -27,7 +25,7 @@ class Fgsm(Attack):
         ValueError: steps < 1.
     """
 
-    obs_surface: ClassVar[ObsSurface] = "noise"
+    obs_surface = "noise"
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, steps: int = 1, respect_support: bool = False) -> None:
         super().__init__(spec, threat)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -27,7 +25,7 @@ class RandomAction(Attack):
         ValueError: p is no probability.
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, p: float = 0.1) -> None:
         super().__init__(spec, threat)

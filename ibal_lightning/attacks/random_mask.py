@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.functional.options import check_choice
 from ibal_lightning.functional.subsets import top_dims
 from ibal_lightning.types import EnvSpec, VictimView
@@ -25,7 +23,7 @@ class RandomMask(Attack):
         ValueError: an unknown word.
     """
 
-    obs_surface: ClassVar[ObsSurface] = "mask"
+    obs_surface = "mask"
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, redraw: str = "episode", among: str = "all") -> None:
         super().__init__(spec, threat)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import Attack, ObsSurface
+from ibal_lightning.attack import Attack
 from ibal_lightning.types import VictimView
 
 
 class RandomObs(Attack):
     """Every living agent reads obs + U(-epsilon, epsilon), redrawn each step (ALGORITHMS 3.2)."""
 
-    obs_surface: ClassVar[ObsSurface] = "noise"
+    obs_surface = "noise"
 
     def perturb_obs(self, view: VictimView, generator: torch.Generator) -> Tensor:
         """(B, N, O) noisy observations; the dead read nothing and are left alone."""

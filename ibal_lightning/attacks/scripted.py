@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -33,7 +31,7 @@ class Scripted(Attack):
         ValueError: an unknown rule, more agents than the team has, or p is no probability.
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, rule: str = "min_q", count: int = 1, p: float = 1.0) -> None:
         super().__init__(spec, threat)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -21,7 +19,7 @@ class StickyActions(Attack):
         ValueError: a probability outside [0, 1].
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, *, probability: float = 0.25) -> None:
         super().__init__(spec, threat)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import Attack, ObsSurface, Threat
+from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.attacks.random_mask import RandomMask
 from ibal_lightning.attacks.random_obs import RandomObs
@@ -41,11 +40,11 @@ class Rogue(Attack):
 
 
 class RogueMask(Rogue):
-    obs_surface: ClassVar[ObsSurface] = "mask"
+    obs_surface = "mask"
 
 
 class RogueNoise(Rogue):
-    obs_surface: ClassVar[ObsSurface] = "noise"
+    obs_surface = "noise"
 
 
 def play(attack_class: type[Attack], threat: Threat | None = None, seed: int = 3) -> tuple[Collector, EpisodeBatch]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from ibal_lightning.attack import ObsSurface
 from ibal_lightning.attacks.ibal.attack import Ibal
 from ibal_lightning.functional.gradient_sign import gradient_sign
 from ibal_lightning.types import VictimView
@@ -19,7 +16,7 @@ class IbalGaussian(Ibal):
     The noise is Gaussian of standard deviation epsilon / 2, clipped to the epsilon-ball (``threat.epsilon``).
     """
 
-    obs_surface: ClassVar[ObsSurface] = "noise"
+    obs_surface = "noise"
 
     def disturb(self, view: VictimView, hidden: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N, O) noisy where ``hidden``."""
@@ -34,7 +31,7 @@ class IbalFgsm(Ibal):
     Strong against the value, weak against the information.
     """
 
-    obs_surface: ClassVar[ObsSurface] = "noise"
+    obs_surface = "noise"
 
     def disturb(self, view: VictimView, hidden: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N, O) moved where ``hidden``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,8 +42,8 @@ class Ibal(Attack):
         ValueError: an impossible group size, an unknown word, or a number outside its range.
     """
 
-    obs_surface: ClassVar[ObsSurface] = "mask"
-    acts: ClassVar[bool] = True
+    obs_surface: ObsSurface = "mask"
+    acts = True
     fill: Tensor
     updates: Tensor
     plan: Plan | None = None

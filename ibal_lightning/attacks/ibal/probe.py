@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Probe(Attack):
     can only have come through the game.
     """
 
-    acts: ClassVar[bool] = True
+    acts = True
 
     def __init__(self, spec: EnvSpec, threat: Threat, reference: Reference, *, every: int = 3) -> None:
         super().__init__(spec, threat)
