@@ -194,6 +194,7 @@ def batch_steps(batch):
         ({"p_max_init": 2.0}, "attack.p_max_init"),
         ({"p_max_init": 0.05}, "attack.p_max_init must be at least attack.p_floor, got 0.05 below 0.1"),
         ({"p_max_init": math.nan}, "attack.p_max_init"),
+        ({"p_max_limit": 1.5}, "attack.p_max_limit must be between 0 and 1, got 1.5"),
         ({"alpha": 0.9}, "attack.alpha must be >= 1"),
         ({"eta": 1.1}, "attack.eta"),
         ({"window": 0}, "attack.window"),

@@ -93,7 +93,7 @@ def test_opponents_are_each_others_and_one_sided_on_demand() -> None:
 
 
 def test_schedule_grows_on_success_and_starts_a_new_window() -> None:
-    schedule = Schedule(p_max=0.5, alpha=1.2, eta=0.6, window=10)
+    schedule = Schedule(p_max=0.5, limit=1.0, alpha=1.2, eta=0.6, window=10)
     schedule.update(torch.ones(9))
     assert schedule.p_max == 0.5
     schedule.update(torch.ones(1))
@@ -109,6 +109,17 @@ def test_schedule_grows_on_success_and_starts_a_new_window() -> None:
     assert schedule.p_max == 1.0
     schedule.update(torch.zeros(1000))
     assert schedule.p_max == 1.0
+
+
+def test_schedule_stops_at_its_limit() -> None:
+    schedule = Schedule(p_max=0.1, limit=0.25, alpha=1.1, eta=0.6, window=10)
+    schedule.update(torch.ones(90))
+    assert schedule.p_max == pytest.approx(0.1 * 1.1**9)
+    schedule.update(torch.ones(1000))
+    assert schedule.p_max == 0.25
+    beyond = Schedule(p_max=0.5, limit=0.25, alpha=1.1, eta=0.6, window=10)
+    beyond.update(torch.ones(1000))
+    assert beyond.p_max == 0.5
 
 
 def test_only_attacked_training_episodes_enter_the_schedule() -> None:

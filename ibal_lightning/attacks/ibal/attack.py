@@ -58,6 +58,7 @@ class Ibal(Attack):
         self.planner = Planner(spec.n_agents, (masks, acts), chosen, K=self.K)
         self.schedule = Schedule(
             p_max=first_p_max(chosen, self.planner.p_floor),
+            limit=chosen.p_max_limit,
             alpha=chosen.alpha,
             eta=chosen.eta,
             window=chosen.window,

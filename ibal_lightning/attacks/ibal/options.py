@@ -17,6 +17,7 @@ class IbalOptions:
         p_floor: lower end of P_act: a number or "1/K".
         p_max_init: where P_max starts, at or above the floor; null = at the floor. A training with overrides refuses 0
             unless alpha is 1.
+        p_max_limit: P_max does not grow beyond it; where it starts at or above, it stays. The description's is 1.
         alpha: growth factor of P_max; 1 = not adaptive.
         eta, window: P_max grows when more than eta of the last ``window`` attacked episodes were won.
         trigger: how often P_act is thrown: each "step", every ``hold`` steps, or once an "episode".
@@ -63,6 +64,7 @@ class IbalOptions:
     K: int | None = None
     p_floor: float | str = 0.1
     p_max_init: float | None = None
+    p_max_limit: float = 0.25
     alpha: float = 1.1
     eta: float = 0.6
     window: int = 100

@@ -47,6 +47,7 @@ class Schedule(nn.Module):
 
     Args:
         p_max: where it starts.
+        limit: it does not grow beyond this; where it starts at or above, it stays.
         alpha: growth factor; 1 keeps P_max where it is.
         eta: win rate above which it grows.
         window: W, in attacked training episodes.
@@ -55,13 +56,14 @@ class Schedule(nn.Module):
         ValueError: a number outside its range.
     """
 
-    def __init__(self, *, p_max: float, alpha: float, eta: float, window: int) -> None:
+    def __init__(self, *, p_max: float, limit: float, alpha: float, eta: float, window: int) -> None:
         super().__init__()
         check_range("attack.p_max_init", p_max, 0, 1)
+        check_range("attack.p_max_limit", limit, 0, 1)
         check_range("attack.alpha", alpha, 1)
         check_range("attack.eta", eta, 0, 1)
         check_range("attack.window", window, 1)
-        self.p_max, self.alpha, self.eta = p_max, alpha, eta
+        self.p_max, self.limit, self.alpha, self.eta = p_max, limit, alpha, eta
         self.outcomes: deque[float] = deque(maxlen=window)
 
     def update(self, won: Tensor) -> None:
@@ -69,7 +71,7 @@ class Schedule(nn.Module):
         for outcome in won.tolist():
             self.outcomes.append(outcome)
             if len(self.outcomes) == self.outcomes.maxlen and self.win_rate > self.eta:
-                self.p_max = min(1.0, self.alpha * self.p_max)
+                self.p_max = max(self.p_max, min(self.limit, self.alpha * self.p_max))
                 self.outcomes.clear()
 
     @property
