@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
+from torch import Tensor
 
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.functional.tensor_files import save_tensors
 from ibal_lightning.rollout.collector import Collector, play_episodes
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
-from ibal_lightning.training.metrics import EpisodeMetrics
+from ibal_lightning.training.metrics import EpisodeMetrics, outcomes
 from ibal_lightning.training.module import RobustLearner
 from ibal_lightning.training.time_split import TimeSplit
 
@@ -91,25 +93,40 @@ class PeriodicTest(AfterRollout):
         self.metrics.reset()
         seed = derive_seed(self.seed, f"test {env_steps}")
         for batch in play_episodes(self.collector, self.episodes, seed=seed):
-            self.metrics.add(batch)
+            self.metrics.add(outcomes(batch))
         values = self.metrics.floats()
         self.win_rate = values["test_battle_won_mean"]
         return values
 
 
 class Metrics(AfterRollout):
-    """Logs training means every ``interval`` env steps, under PyMARL's names, to every logger."""
+    """Logs means over the last rollouts every ``interval`` env steps, under PyMARL's names, to every logger."""
 
     def __init__(self, split: TimeSplit, *, interval: int, window: int = 4) -> None:
         super().__init__()
         self.split, self.interval = split, interval
-        self.metrics = EpisodeMetrics(window=window)
+        self.recent: deque[dict[str, Tensor]] = deque(maxlen=window)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next means are taken over too, so that a resumed run logs what one that went on would have."""
+        return {"recent": list(self.recent)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.recent.extend(state_dict["recent"])
+
+    def means(self) -> dict[str, float]:
+        """Of the episodes of the last ``window`` rollouts."""
+        metrics = EpisodeMetrics()
+        for values in self.recent:
+            metrics.add(values)
+        return metrics.floats()
 
     def after_rollout(
         self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int
     ) -> None:
         """Remember the episodes, log when the interval has passed."""
-        self.metrics.add(batch.fresh)
+        self.recent.append(outcomes(batch.fresh))
         if crossed(before, data.env_steps, self.interval):
             log(trainer, self._row(module, data, batch), data.env_steps)
 
@@ -117,7 +134,7 @@ class Metrics(AfterRollout):
         status = {f"attack/{name}": value for name, value in data.attack.status().items()}
         steps = (batch.fresh.mask[..., None] & batch.fresh.alive[:, :-1]).sum().clamp(min=1)
         return {
-            **self.metrics.floats(),
+            **self.means(),
             "epsilon": data.backbone.exploration(data.env_steps),
             "updates": module.updates,
             "episode": data.episodes,
@@ -212,8 +229,8 @@ class Budget(AfterRollout):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._interrupt)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the signals back."""
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back, after an error too."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 

@@ -134,18 +134,21 @@ class RobustLearner(L.LightningModule):
         return means
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Our counters and streams travel with the weights."""
+        """Our counters, streams and what is to be logged travel with the weights."""
         checkpoint["ibal"] = {
             "updates": self.updates,
             "attack_updates": self.attack_updates,
             "minibatch_stream": self.minibatch_stream.get_state(),
+            "meter": {name: torch.stack(values) for name, values in self._meter.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore counters and streams."""
+        """Restore what was saved."""
         saved = checkpoint["ibal"]
         self.updates, self.attack_updates = saved["updates"], saved["attack_updates"]
         self.minibatch_stream.set_state(saved["minibatch_stream"])
+        for name, values in saved.get("meter", {}).items():  # checkpoints of before have none
+            self._meter[name].extend(values)
 
 
 def has_finite_weights(module: torch.nn.Module) -> bool:

@@ -52,7 +52,7 @@ class EnvStepProgress(AfterRollout):
             self.console.print(f"train {steps}  {left:.0f} s left  {text}", highlight=False, soft_wrap=True)
 
     def _text(self, data: InducedDecPOMDP) -> str:
-        parts = [f"win {self.metrics.metrics.floats()['battle_won_mean']:.2f}"]
+        parts = [f"win {self.metrics.means()['battle_won_mean']:.2f}"]
         if self.test.win_rate is not None:
             parts.append(f"test {self.test.win_rate:.2f}")
         parts += [f"{name} {value:.2f}" for name, value in data.attack.status().items() if name.startswith("p_")]

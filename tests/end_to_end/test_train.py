@@ -112,6 +112,23 @@ def test_a_stopped_run_resumes_to_the_same_numbers(ibal_run: Path, tmp_path: Pat
     assert parts["t_env"].is_sorted()
     for column in ("attack/p_max", "test_battle_won_mean"):
         assert parts[column].drop_nulls().len() >= whole[column].drop_nulls().len() > 0
+    same_logs(ibal_run, run)
+
+
+def test_a_stopped_run_of_an_on_policy_learner_resumes_to_the_same_numbers(tmp_path: Path) -> None:
+    words = ("backbone=mappo", "backbone.minibatches=2", "method=random_breaking")
+    whole = train(tmp_path / "whole", *words)
+    half = train(tmp_path / "half", *words, "training.env_steps=600")
+    assert main(["training.env_steps=1200", f"training.resume={half}"]) == 0
+    assert same(whole, half)
+    same_logs(whole, half)
+
+
+def same_logs(first: Path, second: Path) -> None:
+    """Every value that both runs logged, times apart."""
+    one, two = RunDirectory(first).metrics(), RunDirectory(second).metrics()
+    columns = [name for name in one.columns if not name.startswith("time/")]
+    assert two.select(columns).equals(one.select(columns))
 
 
 def test_metrics_of_a_killed_run_are_told_once_and_not_lost(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ibal_lightning.evaluation.suite import fit, play
 from ibal_lightning.functional.random import derive_seed
 from ibal_lightning.rollout import collector
 from ibal_lightning.training.data import InducedDecPOMDP
-from ibal_lightning.training.metrics import EpisodeMetrics
+from ibal_lightning.training.metrics import EpisodeMetrics, outcomes
 from ibal_lightning.training.module import RobustLearner
 
 pytestmark = pytest.mark.skipif(ELSEWHERE is None, reason="this torch cannot emulate a device")
@@ -88,7 +88,7 @@ def learn(backbone: str, attack: str, device: torch.device) -> tuple[list[Tensor
         experience = data.collect()
         assert all(x.device == device for x in vars(experience.fresh).values() if isinstance(x, Tensor))
         actions.append(experience.fresh.actions_taken.clone().cpu())
-        metrics.add(experience.fresh)
+        metrics.add(outcomes(experience.fresh))
         for batch in experience.batches:
             module._learn(batch, optimizers[0])
         for batch in experience.attack_batches:

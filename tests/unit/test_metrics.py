@@ -6,8 +6,9 @@ import itertools
 
 import torch
 
-from ibal_lightning.training.callbacks import crossed
-from ibal_lightning.training.metrics import EpisodeMetrics
+from ibal_lightning.training.callbacks import Metrics, crossed
+from ibal_lightning.training.metrics import EpisodeMetrics, outcomes
+from ibal_lightning.training.time_split import TimeSplit
 from ibal_lightning.types import EpisodeBatch, no_group
 
 
@@ -36,16 +37,16 @@ def batch(won: list[float], lengths: list[int], reward: float) -> EpisodeBatch:
 
 def test_means_are_over_episodes_and_padding_does_not_count() -> None:
     metrics = EpisodeMetrics("test_")
-    metrics.add(batch([1.0, 0.0, 0.0], [4, 2, 3], 0.5))
-    metrics.add(batch([1.0], [5], 1.0))
+    metrics.add(outcomes(batch([1.0, 0.0, 0.0], [4, 2, 3], 0.5)))
+    metrics.add(outcomes(batch([1.0], [5], 1.0)))
     assert metrics.floats() == {"test_battle_won_mean": 0.5, "test_return_mean": 9.5 / 4, "test_ep_length_mean": 3.5}
 
 
 def test_a_window_forgets_the_oldest_rollouts() -> None:
-    metrics = EpisodeMetrics(window=2)
+    metrics = Metrics(TimeSplit(), interval=1, window=2)
     for won in (1.0, 0.0, 0.0):
-        metrics.add(batch([won], [1], 0.0))
-    assert metrics.floats()["battle_won_mean"] == 0.0
+        metrics.recent.append(outcomes(batch([won], [1], 0.0)))
+    assert metrics.means()["battle_won_mean"] == 0.0
 
 
 def test_an_interval_is_crossed_once() -> None:
