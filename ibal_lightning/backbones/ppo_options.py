@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ibal_lightning.backbones.context import MIXER_CONTEXTS
-from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
+from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges, check_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,8 @@ class PpoOptions:
         ranges(("gamma", "gae_lambda", "value_norm_decay", "target_tau"), 0, 1)
         ranges(("epochs", "minibatches", "hidden_dim", "fc_layers", "chunk_length"), 1)
         ranges(("n_step", "output_gain", "clip", "entropy_coef", "value_coef"), 0)
-        ranges(("lr", "critic_lr", "max_grad_norm"), 0)
-        ranges(("optim_eps", "huber_delta"), SMALLEST_EPS)
+        ranges(("optim_eps", "huber_delta", "max_grad_norm"), SMALLEST_EPS)
+        check_rate("backbone.lr", self.lr)
+        check_rate("backbone.critic_lr", self.critic_lr)
         if self.value_norm and self.value_norm_decay == 1:
             raise ValueError("backbone.value_norm_decay=1 keeps nothing of any batch: set backbone.value_norm=false")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ibal_lightning.backbones.context import MIXER_CONTEXTS
-from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges
+from ibal_lightning.functional.options import SMALLEST_EPS, check_choice, check_ranges, check_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,9 @@ class QOptions:
         check_choice("backbone.optimizer", self.optimizer, ("adam", "rmsprop"))
         ranges(("gamma", "optim_alpha", "td_lambda", "target_tau", "epsilon_start", "epsilon_finish"), 0, 1)
         ranges(("n_step", "target_interval", "hidden_dim"), 1)
-        ranges(("lr", "max_grad_norm", "epsilon_anneal"), 0)
-        ranges(("optim_eps",), SMALLEST_EPS)
+        ranges(("epsilon_anneal",), 0)
+        ranges(("optim_eps", "max_grad_norm"), SMALLEST_EPS)
+        check_rate("backbone.lr", self.lr)
         if self.n_step > 1 and self.td_lambda > 0:
             raise ValueError(
                 f"backbone.n_step={self.n_step} and backbone.td_lambda={self.td_lambda} exclude each other: "

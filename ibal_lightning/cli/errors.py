@@ -74,6 +74,7 @@ def _config_mistake(error: BaseException) -> str:
             return _missing_choice(cause)
         if isinstance(cause, OverrideParseException):
             hint = "; words in a list are quoted: ['a=b', 'c=d']" if re.search(r"=\[[^'\"]*=", cause.override) else ""
+            hint = hint or ("" if "=" in cause.override else "; options are given as name=value")
             return f"cannot read the override {cause.override!r}: {first_line(cause)}{hint}"
         if isinstance(cause, ValidationError):
             return _wrong_type(cause, error)

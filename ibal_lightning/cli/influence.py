@@ -41,7 +41,7 @@ TERMS = {
 
 def run(cfg: DictConfig) -> float:
     """Measure a saved policy, print the table, write ``influence.json`` to its directory. Returns the influence."""
-    check_range("episodes", cfg.episodes, 3)  # one to learn from, one to stop by, one to measure
+    check_range("episodes", cfg.episodes, 8)  # a quarter measures, and an error needs two
     for name in ("updates", "moments", "num_envs", "threads", "every", "draws"):
         check_range(name, cfg[name], 1)
     torch.set_num_threads(cfg.threads)
@@ -52,6 +52,7 @@ def run(cfg: DictConfig) -> float:
     drawn = play_drawn(env, team.backbone, cfg, K)
     held_out = drawn.episode >= int(0.75 * (int(drawn.episode.max()) + 1))
     learnt, seen = take(drawn, ~held_out), sample(take(drawn, held_out), cfg.moments, cfg.seed)
+    check_held_out(seen, cfg)
     models, measured = fit_and_measure(learnt, seen, env, cfg, K)
     generator = stream(cfg.seed, "influence null")
     _, null = fit_and_measure(redrawn(learnt, generator), redrawn(seen, generator), env, cfg, K)
@@ -64,6 +65,16 @@ def run(cfg: DictConfig) -> float:
     Console().print(influence_table(rows, what))
     say(f"{len(pairs)} of {n * (n - 1)} ordered pairs (agent, source) tell more than 95 % of redrawn actions")
     return float(measured.observation.mean())
+
+
+def check_held_out(seen: Drawn, cfg: DictConfig) -> None:
+    """Raise ``ValueError`` where the steps to measure on are of fewer than two games, from which no error follows."""
+    games = len(seen.episode.unique())
+    if games < 2:
+        raise ValueError(
+            f"every={cfg.every} and moments={cfg.moments} leave steps of {games} held-out games to measure on, two are "
+            "needed: lower every, or raise moments or episodes"
+        )
 
 
 def play_drawn(env: Env, backbone: Backbone, cfg: DictConfig, K: int) -> Drawn:

@@ -64,7 +64,7 @@ def parsed(text: str) -> list[int]:
     """
     inside = re.fullmatch(r"\[\s*(\d+(\s*,\s*\d+)*)\s*\]", text)
     if inside is None:
-        raise ValueError(f"{WORD}{text}: expected a list of whole numbers, such as seeds=[0,1,2,3,4]")
+        raise ValueError(f"{WORD}{text}: expected a list of whole numbers from 0 on, such as seeds=[0,1,2,3,4]")
     numbers = [int(number) for number in inside.group(1).split(",")]
     repeated = sorted({number for number in numbers if numbers.count(number) > 1})
     if repeated:

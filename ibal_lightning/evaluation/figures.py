@@ -33,9 +33,9 @@ def strength_figure(metrics: pl.DataFrame) -> Figure:
         raise ValueError("this run logged no attack/p_max: it was not trained under ibal")
     figure = _figure(7, 4)
     axes = figure.subplots()
-    for (column, label), style in zip(CURVES.items(), ("-", "-", "--"), strict=True):
+    for (column, label), style in zip(CURVES.items(), ("-", ".:", "--"), strict=True):
         if column in metrics.columns:
-            rows = metrics.select("t_env", column).drop_nulls().sort("t_env")
+            rows = metrics.select("t_env", column).drop_nulls().drop_nans().sort("t_env")
             axes.plot(rows["t_env"], rows[column], style, label=label)
     axes.set(xlabel="env steps", ylabel="share", ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
@@ -61,13 +61,14 @@ def mask_figure(batch: EpisodeBatch, game: int, agent: int, names: Sequence[str]
     order = hidden.sum(0).argsort(descending=True, stable=True)
     order = order[hidden.sum(0)[order] > 0][:rows]
     if len(order) == 0:
-        raise ValueError("nothing is hidden from this agent in this game")
+        raise ValueError(f"nothing is hidden from agent {agent} in game {game}: name an attack that masks observations")
     figure = _figure(8, 1.6 + 0.19 * len(order))
     axes = figure.subplots()
     axes.imshow(hidden[:, order].T.numpy(), aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1.3)
     axes.set_yticks(range(len(order)), [names[int(dim)] for dim in order], fontsize=7)
     struck = batch.attacked[game, :steps, agent].nonzero()[:, 0].tolist()
     axes.plot(struck, [len(order)] * len(struck), "r|", markersize=6, clip_on=False)
+    axes.locator_params("x", integer=True)
     axes.set(xlabel="step (red: action overridden)", ylim=(len(order) + 0.5, -0.5))
     axes.set_title(_title(batch, game, agent), fontsize=9)
     return figure

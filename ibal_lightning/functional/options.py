@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,6 +60,16 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
     if not low <= value <= high:
         limits = f">= {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def check_rate(name: str, value: float) -> None:
+    """Refuse a learning rate that learns nothing or is no number.
+
+    Raises:
+        ValueError: names the option.
+    """
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
 
 
 def whole(name: str, value: object, least: int | None = None) -> int:

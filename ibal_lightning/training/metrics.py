@@ -13,7 +13,7 @@ NAMES = ("battle_won_mean", "return_mean", "ep_length_mean")
 
 
 def outcomes(batch: EpisodeBatch) -> dict[str, Tensor]:
-    """``battle_won_mean`` (fraction), ``return_mean`` and ``ep_length_mean`` (env steps) of each episode, (B,), copied."""
+    """``battle_won_mean`` (0 or 1), ``return_mean``, ``ep_length_mean`` (env steps) of each episode, (B,), copied."""
     values = (batch.won, batch.return_, batch.length.float())
     return {name: value.to("cpu", copy=True) for name, value in zip(NAMES, values, strict=True)}
 

@@ -86,8 +86,11 @@ def test_influence_refuses_what_it_cannot_measure(
     assert "between 0 and half of the team (2 of 4 agents)" in capsys.readouterr().err
     assert main(["influence", f"run={run}", "moments=0"]) == 2
     assert "moments must be >= 1" in capsys.readouterr().err
-    few = ["episodes=3", "updates=2", "draws=1", "every=1"]  # the least that there is something to measure in
-    assert main(["influence", f"run={run}", *few]) == 0
+    few = ["episodes=8", "updates=2", "draws=1"]  # the least that there is something to measure in
+    assert main(["influence", f"run={run}", *few, "every=1"]) == 0
+    assert "NaN" not in (run / "influence.json").read_text()
+    assert main(["influence", f"run={run}", *few, "every=1", "moments=1"]) == 2
+    assert "leave steps of 1 held-out games to measure on" in capsys.readouterr().err
 
 
 def test_figures_are_drawn(runs: dict[tuple[str, str], Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -99,6 +100,7 @@ def test_schedule_grows_on_success_and_starts_a_new_window() -> None:
     schedule.update(torch.ones(1))
     assert schedule.p_max == pytest.approx(0.6)
     assert len(schedule.outcomes) == 0
+    assert math.isnan(schedule.win_rate)  # no game is not a game lost
     schedule.update(torch.tensor([1.0] * 6 + [0.0] * 4))  # 0.6 is not more than 0.6
     assert schedule.p_max == pytest.approx(0.6)
     schedule.update(torch.ones(6))

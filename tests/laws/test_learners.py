@@ -183,6 +183,36 @@ def test_plain_targets_maximise_with_the_target_network(cls: type[Backbone]) -> 
     torch.testing.assert_close(targets[batch.mask], expected[batch.mask], atol=1e-5, rtol=1e-5)
 
 
+def joint_bootstraps(backbone: Backbone, batch: EpisodeBatch) -> Tensor:
+    """(B, T) Q_tot^-(s', argmax_a Q(s', a)): the online network chooses, the target network values, written out."""
+    last = last_actions(batch, "intended")
+    chosen = legal(backbone.unroll(batch.obs_seen, last)[0], batch.avail_actions).argmax(-1)
+    slow = legal(backbone.target_agent.unroll(batch.obs_seen, last)[0], batch.avail_actions)  # type: ignore[operator, union-attr]
+    taken = slow.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+    rows = (taken, batch.state, chosen, slow.max(-1).values)
+    return backbone.target_mixer(*[x[:, 1:].flatten(0, 1) for x in rows]).view(batch.reward.shape)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("options", [{"td_lambda": 0.8}, {"td_lambda": 0.0, "n_step": 3}], ids=["lambda", "n_step"])
+@pytest.mark.parametrize("cls", Q_LEARNERS)
+def test_targets_of_teams_look_ahead_as_asked(cls: type[Backbone], options: dict[str, float]) -> None:
+    """Game by game and step by step from the definitions: Peng's lambda returns, and n-step returns."""
+    backbone, batch, gamma = build(cls, **options), random_batch(make_spec(), 6), 0.99
+    values, targets = joint_bootstraps(backbone, batch), backbone.loss(batch).trace["targets"]
+    for game, length in enumerate(batch.length.tolist()):
+        reward, value = batch.reward[game], values[game] * ~batch.terminated[game]
+        expected = torch.zeros(length)
+        for t in reversed(range(length)):
+            if "n_step" in options:
+                end = min(t + 3, length)
+                rewards = sum(gamma ** (k - t) * reward[k] for k in range(t, end))
+                expected[t] = rewards + gamma ** (end - t) * value[end - 1]
+            else:
+                ahead = value[t] if t == length - 1 else 0.2 * value[t] + 0.8 * expected[t + 1]
+                expected[t] = reward[t] + gamma * ahead
+        torch.testing.assert_close(targets[game, :length], expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_learners_read_intended_actions_and_what_was_seen(cls: type[Backbone]) -> None:
     backbone, batch = build(cls), random_batch(make_spec(), 6)

@@ -43,7 +43,7 @@ MISTAKES = [
     ("figures run=x games=0", ["games must be >= 1, got 0"]),
     ("influence run=x every=0", ["every must be >= 1, got 0"]),
     ("influence run=x draws=0", ["draws must be >= 1, got 0"]),
-    ("influence run=x episodes=2", ["episodes must be >= 3, got 2"]),
+    ("influence run=x episodes=7", ["episodes must be >= 8, got 7"]),
     (
         "env=lbf attack=ibal training.attack_warmup_updates_per_episode=0",
         ["training.attack_warmup_updates_per_episode=0", "attack.warmup_updates=0"],
@@ -51,6 +51,9 @@ MISTAKES = [
     ("env=lbf attack=ibal attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
     ("env=lbf attack=ibal_max attack.p_floor=0", ["attack.p_floor=0 keeps P_max at 0", "p_max_init", "alpha=1"]),
     ("env=lbf attack=ibal attack.lr=-1", ["attack.lr must be a finite number above 0, got -1"]),
+    ("env=lbf backbone.lr=0", ["backbone.lr must be a finite number above 0, got 0"]),
+    ("env=lbf backbone.max_grad_norm=0", ["backbone.max_grad_norm must be >= 1e-12, got 0"]),
+    ("env=lbf backbone=ippo backbone.critic_lr=0", ["backbone.critic_lr must be a finite number above 0, got 0"]),
     ("env=lbf threat.dims=1.5", ["threat.dims must be a share below 1 or a whole number of dims, got 1.5"]),
     ("env=lbf training.keep_replay=3.5", ["training.keep_replay=3.5", "true or false"]),
     ("env=lbf evaluation.attacks=natural", ["evaluation.attacks=natural", "expected a list"]),

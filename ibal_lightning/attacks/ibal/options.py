@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ibal_lightning.functional.options import check_ranges
+from ibal_lightning.functional.options import check_ranges, check_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,7 @@ class IbalOptions:
     def __post_init__(self) -> None:
         check_ranges(self, ("rows", "hidden", "layers", "rank"), 1, prefix="attack.")
         check_ranges(self, ("z_rate", "warmup_updates"), 0, prefix="attack.")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"attack.lr must be a finite number above 0, got {self.lr}")
+        check_rate("attack.lr", self.lr)
         for name in ("logvar_low", "logvar_high"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"attack.{name} must be a finite number, got {getattr(self, name)}")

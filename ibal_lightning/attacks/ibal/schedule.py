@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
@@ -76,8 +77,8 @@ class Schedule(nn.Module):
 
     @property
     def win_rate(self) -> float:
-        """Mean outcome in the window; 0 while it is empty."""
-        return sum(self.outcomes) / max(len(self.outcomes), 1)
+        """Mean outcome in the window; NaN while it is empty."""
+        return sum(self.outcomes) / len(self.outcomes) if self.outcomes else math.nan
 
     def get_extra_state(self) -> dict[str, Any]:
         """P_max and the window, for checkpoints."""
