@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import polars as pl
@@ -23,7 +22,7 @@ from rich.table import Table
 from ibal_lightning.cli.errors import Failure
 from ibal_lightning.cli.search_space import Space
 from ibal_lightning.cli.terminal import say
-from ibal_lightning.cli.trial import METRICS, TrialFailed, TrialRunner
+from ibal_lightning.cli.trial import METRICS, TrialFailed, TrialRunner, check_words
 from ibal_lightning.evaluation.tables import plain_table, print_whole
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.options import check_choice, check_range
@@ -48,16 +47,16 @@ def run(cfg: DictConfig) -> float:
     Raises:
         ValueError: the space, an option or a word is impossible, or the study of that name asked another question.
         Failure: several trials in a row failed, or none finished.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the trial that was running is not counted.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the values of the trial that was running are tried first next time.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what fails we say ourselves
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # the heartbeat
+    warnings.filterwarnings("ignore", "Heartbeat of storage")  # trials that are dropped at once need none
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     check_range("trials", cfg.trials, 1)
     check_choice("metric", cfg.metric, sorted(METRICS))
     space, folder = Space.parse(OmegaConf.to_container(cfg.space), list(cfg.overrides)), Path(cfg.dir)
-    if any(word.startswith(("seeds=", "hydra.")) for word in cfg.overrides):
-        raise ValueError("overrides: a trial is one run with a directory of its own; seeds= and hydra.* cannot be set")
+    check_words(cfg.overrides)
     folder.mkdir(parents=True, exist_ok=True)
     study = open_study(cfg)
     runner = TrialRunner(folder, space, list(cfg.overrides), list(cfg.attacks), cfg.metric, config_dir())
@@ -97,8 +96,16 @@ def open_study(cfg: DictConfig) -> optuna.Study:
     differs = [key for key in asked if before[key] != asked[key]]
     if differs and done(study):
         raise ValueError(f"the study {cfg.name} has trials with another {', '.join(differs)}; choose another name=")
+    if differs:
+        drop_waiting(study)
     study.set_user_attr("question", asked)
     return study
+
+
+def drop_waiting(study: optuna.Study) -> None:
+    """Fail the trials that interrupted ones left to be tried: they are of another question."""
+    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.tell(study.ask(), state=TrialState.FAIL)  # what waits is asked first
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -134,24 +141,31 @@ def run_trials(study: optuna.Study, runner: TrialRunner, wanted: int, seed: int)
     Raises:
         Failure: several in a row failed here.
     """
-    before, begun, failures = done(study), time.monotonic(), []
+    before, begun = done(study), time.monotonic()
+    failures: list[str] = []  # in a row
 
     def score(trial: optuna.Trial) -> float:
-        # The sampler depends on the number of the trial only: a study that is gone on with is that which never stopped.
+        # The sampler depends on the number of the trial only: workers draw other points than each other, and a study
+        # that goes on after its last trial ended is that which never stopped.
         study.sampler = optuna.samplers.TPESampler(seed=derive_seed(seed, f"sweep {trial.number}") % 2**32)
         try:
-            value = runner(trial)
+            return runner(trial)
         except TrialFailed as error:
-            failures.append(str(error))
+            trial.set_user_attr("reason", str(error))
             raise
-        failures.clear()
-        return value
+        except KeyboardInterrupt:
+            study.enqueue_trial(trial.params)
+            raise
 
     def report(study: optuna.Study, trial: FrozenTrial) -> None:
-        minutes = (time.monotonic() - begun) / 60 / max(done(study) - before, 1) * max(wanted - done(study), 0)
-        result = f"{trial.value:.3f}" if trial.state is TrialState.COMPLETE else trial.state.name.lower()
-        logger.info("trial %d: %s, %d of %d done, %.0f min left", trial.number, result, done(study), wanted, minutes)
+        ended = done(study)
+        minutes = (time.monotonic() - begun) / 60 / max(ended - before, 1) * max(wanted - ended, 0)
+        logger.info("trial %d: %s (%d of %d done, %.0f min left)", trial.number, outcome(trial), ended, wanted, minutes)
         write_then_rename(runner.folder / "trials.csv", rows_of(study, runner.attacks).write_csv)
+        if trial.state in DONE:
+            failures.clear()
+        else:
+            failures.append(trial.user_attrs["reason"])
         if len(failures) == MAX_FAILURES:
             raise Failure(f"{MAX_FAILURES} trials in a row failed; the last one: {failures[-1]}")
 
@@ -165,13 +179,20 @@ def done(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=DONE))
 
 
+def outcome(trial: FrozenTrial) -> str:
+    """How a trial ended."""
+    if trial.state is TrialState.FAIL:
+        return f"failed: {trial.user_attrs['reason']}"
+    return f"{trial.value:.3f}" if trial.state is TrialState.COMPLETE else trial.state.name.lower()
+
+
 def rows_of(study: optuna.Study, attacks: Sequence[str]) -> pl.DataFrame:
-    """A row a trial: number, state, score, the win rate under every attack, the values, the run directory."""
+    """A row a trial: number, state, score, win rates, values, the run directory, why it failed."""
     rows = [
         {"trial": trial.number, "state": trial.state.name.lower(), "score": trial.value}
         | {name: trial.user_attrs.get(name) for name in attacks}
         | trial.params
-        | {"run": trial.user_attrs.get("run")}
+        | {name: trial.user_attrs.get(name) for name in ("run", "reason")}
         for trial in study.get_trials(deepcopy=False)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -180,8 +201,7 @@ def rows_of(study: optuna.Study, attacks: Sequence[str]) -> pl.DataFrame:
 def show(study: optuna.Study, runner: TrialRunner) -> None:
     """Print the best trials and the command of the best."""
     print_whole(table_of(study.get_trials(states=DONE[:1]), runner.attacks))
-    words: list[Any] = [*runner.overrides, *runner.space.words(study.best_params)]
-    say(f"best: ibal {shlex.join(words)}")
+    say(f"best: ibal {shlex.join(runner.words(study.best_params))}")
     say(f"all trials: {runner.folder / 'trials.csv'}")
 
 

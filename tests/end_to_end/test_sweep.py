@@ -21,7 +21,8 @@ def test_a_sweep_runs_trials_and_goes_on(
     first = pl.read_csv("study/trials.csv")
     results = Path("study/trial_0000/results.parquet")
     written = results.stat().st_mtime_ns
-    assert main([*SWEEP, "trials=2"]) == 0
+    Path("mine").mkdir()
+    assert main([*SWEEP, "trials=2", "--config-dir=mine"]) == 0
     assert results.stat().st_mtime_ns == written
     rows = pl.read_csv("study/trials.csv")
     assert rows[:1].equals(first)
@@ -32,7 +33,9 @@ def test_a_sweep_runs_trials_and_goes_on(
         assert row["score"] == pytest.approx((means["natural"] + means["dis_1"]) / 2)
         config = (Path(row["run"]) / "config.yaml").read_text()
         assert f"eta: {row['attack.eta']}" in config
-    assert "best: ibal env=lbf" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "best: ibal env=lbf" in said
+    assert f"best: ibal --config-dir={tmp_path / 'mine'} env=lbf" in said
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,9 @@ def test_a_sweep_runs_trials_and_goes_on(
         (["attacks=[natural,ibl]"], "attack=ibl: no such choice"),
         (["attacks=[natural,hp_15]"], "this environment does not know hp_15"),
         (['overrides=["seeds=[0,1]"]'], "a trial is one run"),
+        (['overrides=["-m","seed=0,1"]'], "'-m' is not of the form option=value"),
+        (['overrides=["seed=[0"]'], "cannot read the override 'seed=[0'"),
+        (["space={env.task:[a,b]}"], "would change the game"),
     ],
 )
 def test_mistakes_are_named(

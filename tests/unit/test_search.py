@@ -1,34 +1,26 @@
-"""What a sweep may vary, that a stopped study goes on the same, and that a run is ended when it is pruned."""
+"""Studies: a stopped one goes on the same, failures are told and counted, the best command is that of its run."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import optuna
 import polars as pl
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given
-from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from ibal_lightning.cli.app import split_verb
 from ibal_lightning.cli.errors import Failure
-from ibal_lightning.cli.search_space import Space, spelt
-from ibal_lightning.cli.sweep import PRUNER, run_trials
-from ibal_lightning.cli.trial import TrialFailed, TrialRunner, greedy_scores, stop, watch
+from ibal_lightning.cli.search_space import Space
+from ibal_lightning.cli.sweep import open_study, run_trials, show
+from ibal_lightning.cli.trial import TrialFailed, TrialRunner
 
-SPACE = {
-    "attack.eta": {"low": 0.4, "high": 0.9},
-    "attack.K": {"low": 1, "high": 3},
-    "attack.alpha": {"low": 1.02, "high": 1.5, "log": True},
-    "attack.trigger": ["step", "hold"],
-    "attack.symmetric": [True, False],
-    "attack.p_max_init": [None, 1],
-}
+SPACE = {"attack.eta": {"low": 0.4, "high": 0.9}, "attack.K": {"low": 1, "high": 3}, "attack.trigger": ["step", "hold"]}
 
 
 @pytest.fixture(autouse=True)
@@ -37,54 +29,22 @@ def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def test_values_are_inside_the_space_and_spelt_as_hydra_reads_them() -> None:
-    space, study = Space.parse(SPACE, []), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(50):
-        values = space.suggest(study.ask())
-        assert 0.4 <= values["attack.eta"] <= 0.9
-        assert values["attack.K"] in (1, 2, 3)
-        assert isinstance(values["attack.K"], int)
-        assert 1.02 <= values["attack.alpha"] <= 1.5
-        words = space.words(values)
-        assert f"attack.eta={values['attack.eta']}" in words
-        assert f"attack.symmetric={'true' if values['attack.symmetric'] else 'false'}" in words
-        assert f"attack.p_max_init={'null' if values['attack.p_max_init'] is None else 1}" in words
-
-
-@pytest.mark.parametrize(
-    ("space", "words"),
-    [
-        ({}, ["space is empty"]),
-        ({"attack.eta": 0.5}, ["space.attack.eta", "expected a list of values"]),
-        ({"attack.eta": []}, ["space.attack.eta", "expected a list of values"]),
-        ({"attack.eta": {"low": 1}}, ["space.attack.eta", "expected a list of values"]),
-        ({"attack.eta": {"low": 0.9, "high": 0.4}}, ["space.attack.eta", "low"]),
-        ({"attack.eta": {"low": 0.1, "high": 0.4, "logg": True}}, ["space.attack.eta", "did you mean 'log'"]),
-        ({"attack.K": {"low": "one", "high": 2}}, ["space.attack.K"]),
-        ({"threat.dims": [0.1, 0.2]}, ["space.threat.dims", "how trials are tested"]),
-        ({"+threat.dims": [0.1, 0.2]}, ["threat.dims", "how trials are tested"]),
-        ({"threat": ["default"]}, ["space.threat", "how trials are tested"]),
-        ({"hydra/launcher": ["basic"]}, ["hydra/launcher", "how trials are tested"]),
-        ({"seed": [0, 1]}, ["space.seed", "how trials are tested"]),
-        ({"env.map_name": ["3m", "8m"]}, ["env.map_name", "overrides and in space"]),
-    ],
-)
-def test_impossible_spaces_are_named(space: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(ValueError, match=r".") as caught:
-        Space.parse(space, ["env.map_name=3m"])
-    assert all(word in str(caught.value) for word in words), caught.value
-
-
 class Bowl(TrialRunner):
-    """Trials without runs: best at eta = 0.7; the numbers in ``broken`` fail."""
+    """Trials without runs: best at eta = 0.7; the numbers in ``ends`` end otherwise."""
 
-    broken: frozenset[int] = frozenset()
+    ends: Mapping[int, BaseException] = {}
 
     def __call__(self, trial: optuna.Trial) -> float:
         values = self.space.suggest(trial)
-        if trial.number in self.broken:
-            raise TrialFailed(f"the disk of trial {trial.number} is gone")
+        if trial.number in self.ends:
+            raise self.ends[trial.number]
         return 1.0 - abs(values["attack.eta"] - 0.7)
+
+
+def end(bowl: Bowl, *numbers: int, by: BaseException | None = None) -> None:
+    """Let these trials end otherwise; they fail if nothing else is said."""
+    ends = {n: by or TrialFailed(f"the disk of trial {n} is gone") for n in numbers}
+    object.__setattr__(bowl, "ends", {**bowl.ends, **ends})
 
 
 @pytest.fixture
@@ -107,56 +67,76 @@ def test_a_study_that_was_stopped_goes_on_as_if_it_had_not_been(bowl: Bowl) -> N
 def test_three_failures_in_a_row_end_a_sweep_whatever_other_workers_do(bowl: Bowl) -> None:
     study = optuna.create_study(direction="maximize")
     study.ask()  # another worker's trial, still running
-    object.__setattr__(bowl, "broken", frozenset({1, 2, 4, 5, 6}))
+    end(bowl, 1, 2, 4, 5, 6)
     with pytest.raises(Failure, match="3 trials in a row failed; the last one: the disk of trial 6 is gone"):
         run_trials(study, bowl, 10, seed=0)
     assert [t.number for t in study.trials if t.state is TrialState.COMPLETE] == [3]
 
 
-def test_a_run_directory_that_is_there_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "trial_0000").mkdir()
-    runner = TrialRunner(tmp_path, Space.parse(SPACE, []), [], ["natural"], "won")
-    with pytest.raises(ValueError, match=r"trial_0000 is of another study; choose another dir="):
-        runner(optuna.create_study().ask())
+def test_a_pruned_trial_ran_and_is_no_failure(bowl: Bowl) -> None:
+    study = optuna.create_study(direction="maximize")
+    end(bowl, 0, 2, 4)
+    end(bowl, 1, 3, by=optuna.TrialPruned())
+    run_trials(study, bowl, 4, seed=0)
+    states = "fail pruned fail pruned fail complete complete"
+    assert [t.state.name.lower() for t in study.trials] == states.split()
 
 
-def test_a_run_below_the_others_is_ended(tmp_path: Path) -> None:
-    study = optuna.create_study(direction="maximize", pruner=PRUNER)
-    for _ in range(8):
-        good = study.ask()
-        for step in range(4):
-            good.report(0.9, step)
-        study.tell(good, 0.9)
-    metrics = tmp_path / "metrics.csv"
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = time.monotonic()
-    for tests, pruned in (("20,0.1", False), ("20,0.1\n30,0.1\n40,0.1", True)):
-        metrics.write_text(f"t_env,test_battle_won_mean\n10,\n{tests}\n")
-        trial = study.ask()
-        for number, value in enumerate(greedy_scores(metrics, "test_battle_won_mean")):
-            trial.report(value, number)
-        assert trial.should_prune() == pruned
-    assert watch(process, metrics, "test_battle_won_mean", study.ask())
-    stop(process)
-    assert process.returncode != 0
-    assert time.monotonic() - started < 30
+def test_why_a_trial_failed_is_said_and_stands_in_the_table(bowl: Bowl, caplog: pytest.LogCaptureFixture) -> None:
+    end(bowl, 0)
+    with caplog.at_level("INFO"):
+        run_trials(optuna.create_study(direction="maximize"), bowl, 1, seed=0)
+    assert "trial 0: failed: the disk of trial 0 is gone (0 of 1 done" in caplog.text
+    assert pl.read_csv(bowl.folder / "trials.csv")["reason"].to_list() == ["the disk of trial 0 is gone", None]
 
 
-def test_a_run_that_ends_by_itself_is_not_pruned(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text("t_env,test_battle_won_mean\n10,0.5\n20,0.")  # half a line
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    assert not watch(process, tmp_path / "metrics.csv", "test_battle_won_mean", optuna.create_study().ask())
-    stop(process)
-    assert process.returncode == 0
+def test_what_ctrl_c_ended_is_tried_first_when_the_sweep_goes_on(bowl: Bowl) -> None:
+    study = optuna.create_study(direction="maximize")
+    end(bowl, 2, 3, by=KeyboardInterrupt())  # twice in a row
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_trials(study, bowl, 5, seed=0)
+    run_trials(study, bowl, 5, seed=0)
+    points = [t.params for t in study.trials]
+    assert points[2] == points[3] == points[4] != points[5]
+    states = "complete complete fail fail complete complete complete"
+    assert [t.state.name.lower() for t in study.trials] == states.split()
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"])))
-@example("a,b")
-@example("null")
-@example("1")
-@example("it's \\'")
-@example("C:\\x\\")
-def test_text_reaches_hydra_as_it_was(text: str) -> None:
-    override = OverridesParser.create().parse_override(f"key={spelt(text)}")
-    assert override.value() == text
-    assert isinstance(override.value(), str)
+@pytest.mark.filterwarnings("ignore")
+def test_what_ctrl_c_ended_is_not_tried_in_another_space(bowl: Bowl) -> None:
+    words = {"name": "x", "storage": f"sqlite:///{bowl.folder / 'study.db'}", "prune": True, "metric": "won"}
+    cfg = OmegaConf.create({**words, "space": SPACE, "overrides": [], "attacks": ["natural"]})
+    end(bowl, 0, by=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(open_study(cfg), bowl, 1, seed=0)
+    assert [t.state for t in open_study(cfg).trials] == [TrialState.FAIL, TrialState.WAITING]
+    cfg.space = {"attack.eta": [2.0]}
+    assert [t.state for t in open_study(cfg).trials] == [TrialState.FAIL] * 2
+
+
+class Heard(TrialRunner):
+    """Trials that only remember their words; the last is the best."""
+
+    heard: ClassVar[list[list[str]]] = []
+
+    def _train(self, words: Sequence[str], directory: Path, trial: optuna.Trial) -> None:
+        self.heard.append(list(words))
+
+    def _means(self, directory: Path) -> dict[str, float]:
+        return dict.fromkeys(self.attacks, float(len(self.heard)))
+
+
+def test_the_command_of_the_best_trial_is_that_of_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = optuna.create_study(direction="maximize", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    space = Space.parse({**SPACE, "attack.note": ["it's [a], b"]}, [])
+    fixed = ["method=ibal", "env.map_name=3m", "+env.x=[1,2]"]
+    runner = Heard(tmp_path, space, fixed, ["natural", "hp_15"], "won", ["--config-dir=/my sweeps"])
+    run_trials(study, runner, 3, seed=0)
+    show(study, runner)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("best: "))
+    *words, own = Heard.heard[-1]
+    assert own.startswith("hydra.run.dir=")
+    assert shlex.split(line.removeprefix("best: ")) == ["ibal", *words]
+    assert split_verb(words) == ("train", words)
+    OverridesParser.create().parse_overrides(words[1:])
