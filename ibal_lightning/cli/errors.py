@@ -59,12 +59,13 @@ def _file_trouble(error: OSError) -> str:
     reason = error.strerror or str(error)
     name = f": {error.filename}" if error.filename else ""
     advice = {
-        errno.ENOSPC: "; free some space or choose another disk with hydra.run.dir=...",
-        errno.EACCES: "; choose a folder you may write to with hydra.run.dir=...",
-        errno.EROFS: "; choose a folder you may write to with hydra.run.dir=...",
-        errno.ENOTDIR: "; choose another folder with hydra.run.dir=...",
-    }
-    return f"{reason}{name}{advice.get(error.errno or 0, '')}"
+        errno.ENOSPC: "free some space or choose another disk",
+        errno.EACCES: "choose a folder you may write to",
+        errno.EROFS: "choose a folder you may write to",
+        errno.ENOTDIR: "choose another folder",
+    }.get(error.errno or 0)
+    options = "hydra.run.dir=...; of matrix out=..., of sweep dir=..."
+    return f"{reason}{name}" + (f"; {advice} ({options})" if advice else "")
 
 
 def _config_mistake(error: BaseException) -> str:

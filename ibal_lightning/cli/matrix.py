@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
+from ibal_lightning.cli.pooled import pooled_settings
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.terminal import say
 from ibal_lightning.evaluation.matrix import doubts, matrix, mixed_fingerprints
@@ -31,14 +32,32 @@ def run(cfg: DictConfig) -> None:
     """Print the table of ``runs`` and, where ``out`` is given, write it as CSV, LaTeX and JSON.
 
     Raises:
-        ValueError: a run has no results, the runs' environments differ, or an attack is unknown.
+        ValueError: a run has no results, the runs' environments differ, an attack is unknown, or ``out`` is no name.
     """
     runs = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else [str(cfg.runs)]
     assert isinstance(runs, list)
+    if cfg.attacks is not None and not cfg.attacks:
+        raise ValueError("attacks is empty; name at least one attack, such as [natural], or leave it out for all")
+    out = None if cfg.out is None else output(Path(cfg.out))
     rows = read_runs(run_directories([str(item) for item in runs]))
     if cfg.attacks is not None:
-        rows = only(rows, list(cfg.attacks))
-    summarise_runs(rows, None if cfg.out is None else Path(cfg.out), allow_mixed=cfg.allow_mixed)
+        rows = only(rows, list(dict.fromkeys(cfg.attacks)))
+    summarise_runs(rows, out, allow_mixed=cfg.allow_mixed)
+
+
+def output(out: Path) -> Path:
+    """``out`` without the suffix of one of the files.
+
+    Raises:
+        ValueError: no file can be of that name.
+    """
+    name = out.with_suffix("") if out.suffix in FILES else out
+    if name.is_dir() or not name.name:
+        raise ValueError(f"out={out} is a folder; name the files in it: out={name / 'table'}")
+    for parent in name.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ValueError(f"out={out}: {parent} is a file, not a folder")
+    return name
 
 
 def run_directories(patterns: Sequence[str]) -> list[Path]:
@@ -50,7 +69,7 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         is_glob = glob.has_magic(pattern) and not Path(pattern).exists()
-        matches = sorted(map(Path, glob.glob(pattern, recursive=True))) if is_glob else [Path(pattern)]
+        matches = without_trials(pattern) if is_glob else [Path(pattern)]
         with_results = [path for path in matches if (path / "results.parquet").is_file()]
         if not with_results:
             raise ValueError(_no_results(pattern, is_glob))
@@ -61,6 +80,15 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
     if not found:
         raise ValueError("runs is empty; name run directories: runs='[outputs/a,outputs/b]' or runs='outputs/*/*/*'")
     return list(found)
+
+
+def without_trials(pattern: str) -> list[Path]:
+    """What a glob matches but for a sweep's trials: each has options of its own, and other games to be tested with."""
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    trials = [path for path in found if (path.parent / "trials.csv").is_file()]
+    if trials:
+        logger.warning("left out: trials of sweeps (%d); one is had by naming it without a wildcard", len(trials))
+    return [path for path in found if path not in trials]
 
 
 def _no_results(pattern: str, is_glob: bool) -> str:
@@ -119,7 +147,7 @@ def summarise_runs(rows: pl.DataFrame, out: Path | None, *, allow_mixed: bool = 
     if len(mixed) > 1 and not allow_mixed:
         listed = "\n".join(f"  {name}: {', '.join(runs)}" for name, runs in mixed.items())
         raise ValueError(f"the runs belong to different environments (allow_mixed=true mixes them):\n{listed}")
-    for doubt in doubts(rows):
+    for doubt in [*doubts(rows), *pooled_settings(rows)]:
         logger.warning("%s", doubt)
     table = matrix(rows)
     where = " + ".join(mixed)
@@ -142,7 +170,6 @@ def show(table: pl.DataFrame, title: str) -> None:
 
 def write(table: pl.DataFrame, out: Path, rows: pl.DataFrame, caption: str) -> None:
     """``out`` with .csv (one line a cell), .tex and .json."""
-    out = out.with_suffix("") if out.suffix in FILES else out
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "interval": INTERVAL,

@@ -74,8 +74,8 @@ class RunDirectory:
     def config(self) -> DictConfig:
         """The resolved config of the run."""
         loaded = OmegaConf.load(self.path / "config.yaml")
-        if not isinstance(loaded, DictConfig):
-            raise ValueError(f"{self.path / 'config.yaml'} is not a mapping")
+        if not isinstance(loaded, DictConfig) or not loaded:
+            raise ValueError(f"{self.path / 'config.yaml'} holds no options")
         return loaded
 
     def is_training(self) -> bool:
@@ -83,11 +83,21 @@ class RunDirectory:
         return "trainer" in self.config()
 
     def manifest(self) -> Mapping[str, Any]:
-        """The manifest of the run."""
+        """The manifest of the run.
+
+        Raises:
+            ValueError: the file is missing, or damaged.
+        """
+        path = self.path / "manifest.json"
         try:
-            return json.loads((self.path / "manifest.json").read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.path / 'manifest.json'} is not valid JSON: {error}") from error
+            loaded = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise ValueError(f"{self.path} is not a run directory: manifest.json is missing") from error
+        except ValueError as error:  # no JSON, or no text
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
+        if not isinstance(loaded, dict):
+            raise ValueError(f"{path} holds a {type(loaded).__name__}, not what a run writes there")
+        return loaded
 
     def checkpoint(self) -> Mapping[str, Any]:
         """``checkpoints/last.ckpt``, loaded without executing anything in it.

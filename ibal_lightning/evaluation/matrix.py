@@ -176,5 +176,6 @@ def _unequal_threats(rows: pl.DataFrame) -> Iterator[str]:
         values = rows.group_by("attack", maintain_order=True).agg(pl.col(name).unique(maintain_order=True))
         unequal = values.filter(pl.col(name).list.len() > 1)
         if len(unequal):
-            which, seen = ", ".join(unequal["attack"]), ", ".join(map(str, unequal[name][0]))
+            which = ", ".join(unequal["attack"])
+            seen = ", ".join(map(str, unequal[name].explode().unique(maintain_order=True)))
             yield f"{name.replace('_', '.', 1)} is {seen} in different runs under {which}: their columns do not compare"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +33,7 @@ def read_rows(path: Path) -> pl.DataFrame:
         ValueError: it is not a parquet file of our columns.
     """
     try:
-        rows = pl.read_parquet(path)
+        rows = pl.read_parquet(BytesIO(path.read_bytes()))  # at once: an evaluation may replace the file meanwhile
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path} is not a readable parquet file: {error}") from error
     missing = [name for name in COLUMNS if name not in rows.columns]

@@ -115,3 +115,51 @@ def test_mistakes_are_named(words: list[str], message: str, runs: Path, capfd: p
     said = capfd.readouterr().err
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("attacks=[]", "attacks is empty; name at least one attack"),
+        ("out=runs", "out=runs is a folder; name the files in it: out=runs/table"),
+        ("out=.", "is a folder"),
+        ("out=runs/ibal_0/manifest.json/table", "runs/ibal_0/manifest.json is a file, not a folder"),
+    ],
+)
+def test_what_cannot_be_written_or_shown_is_said_first(
+    runs: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["matrix", "runs=runs/*", words]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert not shown.out
+
+
+def test_a_name_given_twice_counts_once(runs: Path) -> None:
+    assert main(["matrix", "runs=runs/*", "attacks=[natural,fgsm,fgsm]", "out=table"]) == 0
+    assert set(pl.read_csv("table.csv").filter(pl.col("attack") == "fgsm")["episodes"]) == {40}
+
+
+def test_trials_of_a_sweep_are_no_seeds(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(runs / "study" / "trial_0000", "ibal", 0, 1, 1)
+    (runs / "study" / "trials.csv").write_text("trial\n0\n")
+    assert main(["matrix", "runs=[runs/*_*,runs/*/trial_*]"]) == 2  # nothing else matches the second
+    assert main(["matrix", "runs=runs/**", "out=table"]) == 0
+    assert "left out: trials of sweeps (1)" in capsys.readouterr().err
+    assert pl.read_csv("table.csv")["seeds"].max() == 2
+    assert main(["matrix", "runs=runs/study/trial_0000"]) == 0
+
+
+def test_options_that_differ_between_pooled_runs_are_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, eta in ((0, 0.3), (1, 0.9)):
+        text = f"seed: {seed}\nattack: {{eta: {eta}, window: 100}}\nevaluation: {{episodes: {seed}}}\n"
+        (runs / f"ibal_{seed}" / "config.yaml").write_text(text)
+    assert main(["matrix", "runs=runs/*"]) == 0
+    assert "ibal/qmix pools runs of different attack.eta (0.3, 0.9)\n" in capsys.readouterr().err.replace("\n  ", " ")
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"\xff\xfe{", b"{"])
+def test_a_damaged_manifest_is_named(runs: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "ibal_0" / "manifest.json").write_bytes(content)
+    assert main(["matrix", "runs=runs/*"]) == 2
+    assert "ibal_0/manifest.json" in capsys.readouterr().err
