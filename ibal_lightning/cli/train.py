@@ -39,11 +39,11 @@ from ibal_lightning.rollout.collector import Collector
 from ibal_lightning.training.callbacks import (
     Budget,
     Checkpoint,
-    LearningRate,
     Metrics,
     PeriodicTest,
 )
 from ibal_lightning.training.data import InducedDecPOMDP
+from ibal_lightning.training.learning_rate import LearningRate
 from ibal_lightning.training.metrics import NAMES
 from ibal_lightning.training.module import NonFiniteLoss, RobustLearner
 from ibal_lightning.training.progress import EnvStepProgress

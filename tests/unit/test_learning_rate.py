@@ -9,7 +9,7 @@ import pytest
 from ibal_lightning.attack import Attack, Threat
 from ibal_lightning.backbones.q_learner import Vdn
 from ibal_lightning.envs.matrix_game import MatrixGame
-from ibal_lightning.training.callbacks import LearningRate
+from ibal_lightning.training.learning_rate import LearningRate
 from ibal_lightning.training.module import RobustLearner
 
 
