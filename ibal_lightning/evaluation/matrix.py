@@ -157,7 +157,7 @@ def mixed_fingerprints(rows: pl.DataFrame) -> dict[str, list[str]]:
 
 
 def doubts(rows: pl.DataFrame) -> list[str]:
-    """What a reader of the table has to know: repeated seeds, attacks that not every run met, unequal threats."""
+    """What the table's reader has to know: repeated seeds, attacks not met by every run, unequal threats or games."""
     found = []
     runs = rows.unique(["run"], maintain_order=True)
     for names, group in runs.group_by(*METHOD, "seed", maintain_order=True):
@@ -168,7 +168,19 @@ def doubts(rows: pl.DataFrame) -> list[str]:
     apart = [name for name in rows["attack"].unique(maintain_order=True) if name not in shared]
     if apart:
         found.append(f"not every run met {', '.join(apart)}: the worst case leaves them out")
-    return found + list(_unequal_threats(rows))
+    return [*found, *_unequal_threats(rows), *_changed_since(rows)]
+
+
+def _changed_since(rows: pl.DataFrame) -> Iterator[str]:
+    """Runs whose later evaluations were of another threat or number of games than their first."""
+    for (run,), group in rows.group_by("run", maintain_order=True):
+        for name in (column for column in rows.columns if column.startswith("threat_")):
+            values = group[name].unique(maintain_order=True).to_list()
+            if len(values) > 1:
+                yield f"{run}: {name.replace('_', '.', 1)} is {', '.join(map(str, values))} under different attacks"
+        games = group.group_by("attack").len()["len"].unique().sort().to_list()
+        if len(games) > 1:
+            yield f"{run}: {', '.join(map(str, games))} games under different attacks"
 
 
 def _unequal_threats(rows: pl.DataFrame) -> Iterator[str]:

@@ -159,6 +159,13 @@ def test_repeated_seeds_unequal_threats_and_games_are_said() -> None:
     assert {name: len(runs) for name, runs in mixed_fingerprints(rows).items()} == {"game": 2, "other": 1}
 
 
+def test_attacks_met_under_another_threat_or_in_fewer_games_are_said() -> None:
+    one, later = run("a", 0, {"natural": (9, 10)}), run("a", 0, {"fgsm": (1, 5)}, epsilon=0.9)
+    said = " ".join(doubts(pl.concat([one, later.with_columns(run=pl.lit(one["run"][0]))])))
+    assert "threat.epsilon is 0.1, 0.9 under different attacks" in said
+    assert "5, 10 games under different attacks" in said
+
+
 def test_tables_show_every_cell_and_mark_the_best() -> None:
     rows = pl.concat(
         [
