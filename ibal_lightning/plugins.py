@@ -129,8 +129,9 @@ def choice(group: str, name: str) -> DictConfig:
     """
     register()
     inside_a_job = GlobalHydra.instance().is_initialized()
-    # Hydra's own list has those of a folder given with --config-dir too.
-    known = GlobalHydra.instance().config_loader().get_group_options(group) if inside_a_job else names(group)
+    known = names(group)
+    if name not in known and inside_a_job:  # Hydra's own list has those of a folder given with --config-dir too
+        known = GlobalHydra.instance().config_loader().get_group_options(group)
     if name not in known:
         raise ValueError(f"{group}={name}: no such choice{did_you_mean(name, known)}; there are {', '.join(known)}")
     with nullcontext() if inside_a_job else initialize(config_path=None, version_base="1.3"):

@@ -85,10 +85,11 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
 def without_trials(pattern: str) -> list[Path]:
     """What a glob matches but for a sweep's trials: each has options of its own, and other games to be tested with."""
     found = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    trials = [path for path in found if (path.parent / "trials.csv").is_file()]
+    kept = [path for path in found if not (path.parent / "trials.csv").is_file()]
+    trials = len(found) - len(kept)
     if trials:
-        logger.warning("left out: trials of sweeps (%d); one is had by naming it without a wildcard", len(trials))
-    return [path for path in found if path not in trials]
+        logger.warning("left out: trials of sweeps (%d); one is had by naming it without a wildcard", trials)
+    return kept
 
 
 def _no_results(pattern: str, is_glob: bool) -> str:

@@ -174,20 +174,25 @@ def doubts(rows: pl.DataFrame) -> list[str]:
 def _changed_since(rows: pl.DataFrame) -> Iterator[str]:
     """Runs whose later evaluations were of another threat or number of games than their first."""
     for (run,), group in rows.group_by("run", maintain_order=True):
-        for name in (column for column in rows.columns if column.startswith("threat_")):
-            values = group[name].unique(maintain_order=True).to_list()
+        for column, option in _threat_options(rows):
+            values = group[column].unique(maintain_order=True).to_list()
             if len(values) > 1:
-                yield f"{run}: {name.replace('_', '.', 1)} is {', '.join(map(str, values))} under different attacks"
+                yield f"{run}: {option} is {', '.join(map(str, values))} under different attacks"
         games = group.group_by("attack").len()["len"].unique().sort().to_list()
         if len(games) > 1:
             yield f"{run}: {', '.join(map(str, games))} games under different attacks"
 
 
 def _unequal_threats(rows: pl.DataFrame) -> Iterator[str]:
-    for name in (column for column in rows.columns if column.startswith("threat_")):
-        values = rows.group_by("attack", maintain_order=True).agg(pl.col(name).unique(maintain_order=True))
-        unequal = values.filter(pl.col(name).list.len() > 1)
+    for column, option in _threat_options(rows):
+        values = rows.group_by("attack", maintain_order=True).agg(pl.col(column).unique(maintain_order=True))
+        unequal = values.filter(pl.col(column).list.len() > 1)
         if len(unequal):
             which = ", ".join(unequal["attack"])
-            seen = ", ".join(map(str, unequal[name].explode().unique(maintain_order=True)))
-            yield f"{name.replace('_', '.', 1)} is {seen} in different runs under {which}: their columns do not compare"
+            seen = ", ".join(map(str, unequal[column].explode().unique(maintain_order=True)))
+            yield f"{option} is {seen} in different runs under {which}: their columns do not compare"
+
+
+def _threat_options(rows: pl.DataFrame) -> list[tuple[str, str]]:
+    """The columns that hold a threat, each with the option that sets it."""
+    return [(name, name.replace("_", ".", 1)) for name in rows.columns if name.startswith("threat_")]

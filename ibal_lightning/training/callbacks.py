@@ -106,6 +106,7 @@ class Metrics(AfterRollout):
         super().__init__()
         self.split, self.interval = split, interval
         self.recent: deque[dict[str, Tensor]] = deque(maxlen=window)
+        self.metrics = EpisodeMetrics()
 
     def state_dict(self) -> dict[str, Any]:
         """What the next means are taken over too, so that a resumed run logs what one that went on would have."""
@@ -117,10 +118,10 @@ class Metrics(AfterRollout):
 
     def means(self) -> dict[str, float]:
         """Of the episodes of the last ``window`` rollouts."""
-        metrics = EpisodeMetrics()
+        self.metrics.reset()
         for values in self.recent:
-            metrics.add(values)
-        return metrics.floats()
+            self.metrics.add(values)
+        return self.metrics.floats()
 
     def after_rollout(
         self, trainer: L.Trainer, module: RobustLearner, data: InducedDecPOMDP, batch: Experience, before: int

@@ -43,13 +43,13 @@ class EnvStepProgress(AfterRollout):
     ) -> None:
         """Move the bar."""
         rate = (data.env_steps - self.first) / max(time.monotonic() - self.started, 1e-9)
-        text = self._text(data)
-        self.bar.update(self.task, completed=data.env_steps, rate=rate, text=text)
-        if self.bar.disable and time.monotonic() - self.printed > self.every:
+        if not self.bar.disable:
+            self.bar.update(self.task, completed=data.env_steps, rate=rate, text=self._text(data))
+        elif time.monotonic() - self.printed > self.every:
             self.printed = time.monotonic()
             left = max(self.budget - data.env_steps, 0) / max(rate, 1e-9)
             steps = f"{data.env_steps:,}/{self.budget:,} env steps  {rate:,.0f}/s"
-            self.console.print(f"train {steps}  {left:.0f} s left  {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"train {steps}  {left:.0f} s left  {self._text(data)}", highlight=False, soft_wrap=True)
 
     def _text(self, data: InducedDecPOMDP) -> str:
         parts = [f"win {self.metrics.means()['battle_won_mean']:.2f}"]

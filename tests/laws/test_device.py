@@ -94,7 +94,7 @@ def learn(backbone: str, attack: str, device: torch.device) -> tuple[list[Tensor
         for batch in experience.attack_batches:
             module._learn_attack(batch, optimizers[1])
     assert module.updates > 0
-    assert all(value == value for value in {**module.drain(), **metrics.floats()}.values())
+    assert all(value == value for value in {**module.drain(), **metrics.floats(), **attacker.status()}.values())
     return actions, on_cpu(learner.state_dict())
 
 
