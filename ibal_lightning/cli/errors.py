@@ -17,6 +17,8 @@ from ibal_lightning.messages import did_you_mean, first_line
 from ibal_lightning.offers import offers
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+# What chooses the folder that a command writes to; those that are not named write to the run directory they read.
+WHERE = "one run: hydra.run.dir=, several: hydra.sweep.dir=, sweep: dir=, tables and policies: out="
 
 
 class Failure(Exception):
@@ -59,12 +61,12 @@ def _file_trouble(error: OSError) -> str:
     reason = error.strerror or str(error)
     name = f": {error.filename}" if error.filename else ""
     advice = {
-        errno.ENOSPC: "; free some space or choose another disk with hydra.run.dir=...",
-        errno.EACCES: "; choose a folder you may write to with hydra.run.dir=...",
-        errno.EROFS: "; choose a folder you may write to with hydra.run.dir=...",
-        errno.ENOTDIR: "; choose another folder with hydra.run.dir=...",
-    }
-    return f"{reason}{name}{advice.get(error.errno or 0, '')}"
+        errno.ENOSPC: "free some space or choose another disk",
+        errno.EACCES: "choose a folder you may write to",
+        errno.EROFS: "choose a folder you may write to",
+        errno.ENOTDIR: "choose another folder",
+    }.get(error.errno or 0)
+    return f"{reason}{name}" + (f"; {advice} ({WHERE})" if advice else "")
 
 
 def _config_mistake(error: BaseException) -> str:
