@@ -154,27 +154,3 @@ def mixed_fingerprints(rows: pl.DataFrame) -> dict[str, list[str]]:
     """Fingerprint -> its runs; more than one must not share a table unasked."""
     found = rows.group_by("fingerprint", maintain_order=True).agg(pl.col("run").unique(maintain_order=True))
     return dict(found.rows())
-
-
-def doubts(rows: pl.DataFrame) -> list[str]:
-    """What a reader of the table has to know: repeated seeds, attacks that not every run met, unequal threats."""
-    found = []
-    runs = rows.unique(["run"], maintain_order=True)
-    for names, group in runs.group_by(*METHOD, "seed", maintain_order=True):
-        if len(group) > 1:
-            said = ", ".join(group["run"])
-            found.append(f"{names[0]}/{names[1]} has seed {names[2]} more than once: {said} count as separate seeds")
-    shared = {*shared_attacks(rows), NATURAL}
-    apart = [name for name in rows["attack"].unique(maintain_order=True) if name not in shared]
-    if apart:
-        found.append(f"not every run met {', '.join(apart)}: the worst case leaves them out")
-    return found + list(_unequal_threats(rows))
-
-
-def _unequal_threats(rows: pl.DataFrame) -> Iterator[str]:
-    for name in (column for column in rows.columns if column.startswith("threat_")):
-        values = rows.group_by("attack", maintain_order=True).agg(pl.col(name).unique(maintain_order=True))
-        unequal = values.filter(pl.col(name).list.len() > 1)
-        if len(unequal):
-            which, seen = ", ".join(unequal["attack"]), ", ".join(map(str, unequal[name][0]))
-            yield f"{name.replace('_', '.', 1)} is {seen} in different runs under {which}: their columns do not compare"

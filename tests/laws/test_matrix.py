@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
+from ibal_lightning.evaluation.doubts import doubts
 from ibal_lightning.evaluation.matrix import (
     Tally,
     difference_interval,
-    doubts,
     interval,
     matrix,
     mixed_fingerprints,
@@ -30,6 +30,7 @@ def run(method: str, seed: int, wins: Wins, *, epsilon: float = 0.1, fingerprint
         {
             "run": f"{method}-{seed}-{fingerprint}-{epsilon}",
             "seed": seed,
+            "evaluation_seed": 0,
             "fingerprint": fingerprint,
             "backbone": "qmix",
             "method": method,
@@ -168,7 +169,8 @@ def test_tables_show_every_cell_and_mark_the_best() -> None:
     )
     table = matrix(rows)
     assert columns(table) == ["natural", "fgsm", "dis_1"]
-    text = latex(table, "caption")
+    text = latex(table, "caption", "a doubt\nof two lines")
+    assert text.startswith("% caption\n% a doubt of two lines\n\\begin")
     assert r"a\_x / qmix (1 seed) & $\mathbf{90.0}\,[60,98]$ & $20.0\,[6,51]$ & -- \\" in text
     assert r"b / qmix (1 seed) & $80.0\,[49,94]$ & $\mathbf{50.0}" in text
     assert text.count(r"\\") == 3
