@@ -17,6 +17,8 @@ from ibal_lightning.messages import did_you_mean, first_line
 from ibal_lightning.offers import offers
 
 EXIT_FAILED, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+# What chooses the folder that a command writes to; those that are not named write to the run directory they read.
+WHERE = "one run: hydra.run.dir=, several: hydra.sweep.dir=, sweep: dir=, tables and policies: out="
 
 
 class Failure(Exception):
@@ -64,8 +66,7 @@ def _file_trouble(error: OSError) -> str:
         errno.EROFS: "choose a folder you may write to",
         errno.ENOTDIR: "choose another folder",
     }.get(error.errno or 0)
-    options = "hydra.run.dir=...; of matrix out=..., of sweep dir=..."
-    return f"{reason}{name}" + (f"; {advice} ({options})" if advice else "")
+    return f"{reason}{name}" + (f"; {advice} ({WHERE})" if advice else "")
 
 
 def _config_mistake(error: BaseException) -> str:

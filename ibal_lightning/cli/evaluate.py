@@ -40,8 +40,11 @@ def run(cfg: DictConfig) -> float:
     team = SavedTeam.open(cfg.run, num_envs=num_envs, stream="evaluation", changes=changes)
     trained, directory = team.attack(spare=True), team.directory
     rows = evaluate(team.config, list(cfg.attacks), directory.path, team.env, team.backbone, trained)
-    write_rows(directory.results, rows, append=True)
-    return show(rows, directory)
+    replaced = write_rows(directory.results, rows, append=True)
+    worst = show(rows, directory)
+    if replaced:
+        say(f"replaced the earlier rows of {', '.join(replaced)}")
+    return worst
 
 
 def check_evaluation(options: DictConfig) -> None:
@@ -87,6 +90,7 @@ def evaluate(
     identity = {
         "run": str(run),
         "seed": int(config.seed),
+        "evaluation_seed": int(config.evaluation.seed),
         "env": env.spec.fingerprint.split("/", 1)[-1].rsplit("/", 1)[0],
         "fingerprint": env.spec.fingerprint,
         "backbone": config.backbone_name,

@@ -11,12 +11,12 @@ from pathlib import Path
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from ibal_lightning.cli.pooled import pooled_settings
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.terminal import say
-from ibal_lightning.evaluation.matrix import doubts, matrix, mixed_fingerprints
+from ibal_lightning.evaluation.doubts import doubts
+from ibal_lightning.evaluation.matrix import matrix, mixed_fingerprints
 from ibal_lightning.evaluation.results import read_rows
-from ibal_lightning.evaluation.tables import latex, print_whole, terminal_table
+from ibal_lightning.evaluation.tables import latex, notes, print_whole, terminal_table
 from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.messages import did_you_mean
 
@@ -32,36 +32,47 @@ def run(cfg: DictConfig) -> None:
     """Print the table of ``runs`` and, where ``out`` is given, write it as CSV, LaTeX and JSON.
 
     Raises:
-        ValueError: a run has no results, the runs' environments differ, an attack is unknown, or ``out`` is no name.
+        ValueError: a run has no results, the environments differ, an attack is unknown, or ``out`` names no files.
     """
-    runs = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else [str(cfg.runs)]
-    assert isinstance(runs, list)
+    out = None if cfg.out is None else target(cfg.out)
     if cfg.attacks is not None and not cfg.attacks:
         raise ValueError("attacks is empty; name at least one attack, such as [natural], or leave it out for all")
-    out = None if cfg.out is None else output(Path(cfg.out))
+    runs = OmegaConf.to_container(cfg.runs) if OmegaConf.is_config(cfg.runs) else [str(cfg.runs)]
+    assert isinstance(runs, list)
     rows = read_runs(run_directories([str(item) for item in runs]))
     if cfg.attacks is not None:
         rows = only(rows, list(dict.fromkeys(cfg.attacks)))
     summarise_runs(rows, out, allow_mixed=cfg.allow_mixed)
 
 
-def output(out: Path) -> Path:
-    """``out`` without the suffix of one of the files.
+def target(out: str) -> Path:
+    """The path that ``out`` names, without one of our endings; the files need not exist.
 
     Raises:
-        ValueError: no file can be of that name.
+        ValueError: it is empty or a folder, or lies below a file.
     """
-    name = out.with_suffix("") if out.suffix in FILES else out
-    if name.is_dir() or not name.name:
-        raise ValueError(f"out={out} is a folder; name the files in it: out={name / 'table'}")
-    for parent in name.parents:
-        if parent.exists() and not parent.is_dir():
-            raise ValueError(f"out={out}: {parent} is a file, not a folder")
-    return name
+    named, example = Path(out), "name the files without their ending, such as out=tables/robustness"
+    path = named.with_suffix("") if named.suffix in FILES else named
+    if not out:
+        raise ValueError(f"out is empty; {example}")
+    if out.endswith("/") or named.is_dir():
+        raise ValueError(f"out={out} is a folder; {example}")
+    above = next(parent for parent in path.parents if parent.exists())
+    if not above.is_dir():
+        raise ValueError(f"out={out}: {above} is a file, not a folder; {example}")
+    for file in files_of(path):
+        if file.is_dir():
+            raise ValueError(f"out={out}: {file} is a folder; choose another name")
+    return path
+
+
+def files_of(path: Path) -> list[Path]:
+    """What is written for ``path``: CSV, LaTeX, JSON."""
+    return [path.with_name(path.name + suffix) for suffix in FILES]
 
 
 def run_directories(patterns: Sequence[str]) -> list[Path]:
-    """The run directories that paths and globs name, each once, in order.
+    """The run directories that paths and globs name, each once, in order; globs pass over the trials of sweeps.
 
     Raises:
         ValueError: a path is no run directory, a glob matches none, or a run has no results.
@@ -69,7 +80,7 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         is_glob = glob.has_magic(pattern) and not Path(pattern).exists()
-        matches = without_trials(pattern) if is_glob else [Path(pattern)]
+        matches = _matches(pattern) if is_glob else [Path(pattern)]
         with_results = [path for path in matches if (path / "results.parquet").is_file()]
         if not with_results:
             raise ValueError(_no_results(pattern, is_glob))
@@ -82,26 +93,29 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def without_trials(pattern: str) -> list[Path]:
-    """What a glob matches but for a sweep's trials: each has options of its own, and other games to be tested with."""
-    found = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    kept = [path for path in found if not (path.parent / "trials.csv").is_file()]
-    trials = len(found) - len(kept)
-    if trials:
-        logger.warning("left out: trials of sweeps (%d); one is had by naming it without a wildcard", trials)
+def _matches(pattern: str) -> list[Path]:
+    """What a glob matches but for the trials of sweeps, whose options and games are others; says how many these are."""
+    everything = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    kept = [path for path in everything if not RunDirectory(path).is_trial()]
+    if len(kept) < len(everything):
+        left_out = len(everything) - len(kept)
+        logger.warning("runs=%s: left out as trials of a sweep: %d (name them without a wildcard)", pattern, left_out)
     return kept
 
 
 def _no_results(pattern: str, is_glob: bool) -> str:
     if is_glob:
-        return f"runs={pattern}: nothing that matches is a run directory with results.parquet"
+        return f"runs={pattern}: nothing that matches is a run directory with results.parquet, trials of sweeps apart"
     path = Path(pattern)
     if not path.is_dir():
         return f"runs={pattern}: there is no such directory"
     below = sorted(path.rglob("results.parquet"))
-    if below:
-        depth = len(below[0].relative_to(path).parts) - 1
+    runs = [file for file in below if not RunDirectory(file.parent).is_trial()]
+    if runs:
+        depth = len(runs[0].relative_to(path).parts) - 1
         return f"runs={pattern} holds runs; name them: runs='{path}{'/*' * depth}'"
+    if below:
+        return f"runs={pattern} holds trials of a sweep; name them one by one: runs='[{below[0].parent},...]'"
     if not (path / "manifest.json").is_file():
         return f"runs={pattern} is not a run directory: it has neither manifest.json nor results.parquet"
     return f"runs={pattern} has no results.parquet yet; make it: ibal evaluate run={pattern}"
@@ -111,12 +125,13 @@ def read_runs(paths: Sequence[Path]) -> pl.DataFrame:
     """The rows of all runs; ``run`` is where each lies now.
 
     Raises:
-        ValueError: a file is damaged, or a run's rows and manifest name different environments.
+        ValueError: a file is damaged or missing, or a run's rows and manifest name different environments.
     """
     parts = []
     for path in paths:
-        rows = read_rows(path / "results.parquet")
-        saved, seen = RunDirectory(path).manifest().get("fingerprint"), rows["fingerprint"].unique().to_list()
+        directory = RunDirectory.existing(path, "runs", needed=("config.yaml", "manifest.json"))
+        rows = read_rows(directory.results)
+        saved, seen = directory.manifest().get("fingerprint"), rows["fingerprint"].unique().to_list()
         if seen != [saved]:
             raise ValueError(f"{path}: its rows are of {seen}, its manifest of {saved}; evaluate it again")
         parts.append(rows.with_columns(run=pl.lit(str(path))))
@@ -148,13 +163,15 @@ def summarise_runs(rows: pl.DataFrame, out: Path | None, *, allow_mixed: bool = 
     if len(mixed) > 1 and not allow_mixed:
         listed = "\n".join(f"  {name}: {', '.join(runs)}" for name, runs in mixed.items())
         raise ValueError(f"the runs belong to different environments (allow_mixed=true mixes them):\n{listed}")
-    for doubt in [*doubts(rows), *pooled_settings(rows)]:
+    runs = rows["run"].unique(maintain_order=True)
+    doubtful = doubts(rows, {run: RunDirectory(run).training_options() for run in runs})
+    for doubt in doubtful:
         logger.warning("%s", doubt)
     table = matrix(rows)
     where = " + ".join(mixed)
     show(table, f"win rate on {where}, {_games(rows)}")
     if out is not None:
-        write(table, out, rows, f"win rate in % on {where}; {INTERVAL}")
+        write(table, out, rows, f"win rate in % on {where}; {INTERVAL}", doubtful)
 
 
 def _games(rows: pl.DataFrame) -> str:
@@ -166,20 +183,22 @@ def show(table: pl.DataFrame, title: str) -> None:
     """Print the table the way that fits the terminal."""
     say(title)
     print_whole(*(terminal_table(table, methods_down=down) for down in (True, False)))
-    say(INTERVAL)
+    for line in (INTERVAL, *notes(table)):
+        say(line)
 
 
-def write(table: pl.DataFrame, out: Path, rows: pl.DataFrame, caption: str) -> None:
-    """``out`` with .csv (one line a cell), .tex and .json."""
+def write(table: pl.DataFrame, out: Path, rows: pl.DataFrame, caption: str, doubtful: Sequence[str]) -> None:
+    """``out`` with .csv (one line a cell), .tex and .json, the latter two with what makes the table questionable."""
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "interval": INTERVAL,
         "fingerprints": list(mixed_fingerprints(rows)),
         "runs": rows.unique("run", maintain_order=True).select("run", "method", "backbone", "seed").to_dicts(),
+        "doubts": list(doubtful),
         "cells": table.to_dicts(),
     }
-    csv, tex, js = (out.with_name(out.name + suffix) for suffix in FILES)
+    csv, tex, js = files_of(out)
     write_then_rename(csv, table.write_csv)
-    write_then_rename(tex, lambda path: path.write_text(latex(table, caption)))
+    write_then_rename(tex, lambda path: path.write_text(latex(table, caption, *doubtful)))
     write_then_rename(js, lambda path: path.write_text(json.dumps(document, indent=2) + "\n"))
     say(f"wrote {csv}, {tex}, {js}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,14 @@ from ibal_lightning.functional.files import write_then_rename
 from ibal_lightning.functional.tensor_files import load_tensors
 
 SHOWN = 8  # layers that a message names
+FILES = ("config.yaml", "manifest.json", "checkpoints/last.ckpt")  # of a finished run
+# What runs of one method may differ in: the fingerprint speaks for the environment, the rest changes no result or is
+# kept with the results.
+MAY_DIFFER = (
+    *("seed", "env", "evaluation", "logger", "trainer", "from", "out"),
+    *(f"training.{name}" for name in ("threads", "resume", "keep_replay")),
+    *(f"training.{name}_interval" for name in ("log", "checkpoint", "test")),
+)
 
 
 class RunDirectory:
@@ -28,16 +36,16 @@ class RunDirectory:
         self.results = self.path / "results.parquet"
 
     @classmethod
-    def existing(cls, path: str | Path, option: str = "run") -> RunDirectory:
+    def existing(cls, path: str | Path, option: str = "run", *, needed: Sequence[str] = FILES) -> RunDirectory:
         """A run made before, as the user named it by ``option``.
 
         Raises:
-            ValueError: there is no such directory, or it is not a run directory.
+            ValueError: there is no such directory, or it is not a run directory: it lacks one of the files ``needed``.
         """
         run = cls(path)
         if not run.path.is_dir():
             raise ValueError(f"{option}={path}: there is no such directory{_neighbours(run.path)}")
-        for name in ("config.yaml", "manifest.json", "checkpoints/last.ckpt"):
+        for name in needed:
             if not (run.path / name).is_file():
                 raise ValueError(f"{option}={path} is not a finished run directory: {name} is missing")
         return run
@@ -72,31 +80,56 @@ class RunDirectory:
         return pl.concat(parts, how="diagonal_relaxed").sort("t_env") if parts else pl.DataFrame()
 
     def config(self) -> DictConfig:
-        """The resolved config of the run."""
-        loaded = OmegaConf.load(self.path / "config.yaml")
+        """The resolved config of the run.
+
+        Raises:
+            ValueError: the file is not UTF-8 text or holds no options.
+        """
+        file = self.path / "config.yaml"
+        try:
+            loaded = OmegaConf.load(file)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is not UTF-8 text: {error}") from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            loaded = None  # a number or the like, of which OmegaConf complains without the name of the file
         if not isinstance(loaded, DictConfig) or not loaded:
-            raise ValueError(f"{self.path / 'config.yaml'} holds no options")
+            raise ValueError(f"{file} is not the config of a run: it holds no options")
         return loaded
+
+    def training_options(self) -> dict[str, Any]:
+        """The options, by dotted name, in which runs of one method have to agree to be its seeds."""
+        options = dict(_flat(OmegaConf.to_container(self.config())))
+        if options.get("training.init_from") is not None:
+            options["training.init_from"] = "a run"  # every seed may go on from a policy of its own
+        return {
+            name: value
+            for name, value in options.items()
+            if not any(name == free or name.startswith(f"{free}.") for free in MAY_DIFFER)
+        }
 
     def is_training(self) -> bool:
         """Whether ``train`` made it; an imported policy has no trainer."""
         return "trainer" in self.config()
 
+    def is_trial(self) -> bool:
+        """Whether ``sweep`` made it, to choose options by."""
+        return (self.path / "manifest.json").is_file() and (self.path.parent / "trials.csv").is_file()
+
     def manifest(self) -> Mapping[str, Any]:
         """The manifest of the run.
 
         Raises:
-            ValueError: the file is missing, or damaged.
+            ValueError: the file is no JSON object.
         """
-        path = self.path / "manifest.json"
+        file = self.path / "manifest.json"
         try:
-            loaded = json.loads(path.read_bytes())
-        except FileNotFoundError as error:
-            raise ValueError(f"{self.path} is not a run directory: manifest.json is missing") from error
-        except ValueError as error:  # no JSON, or no text
-            raise ValueError(f"{path} is not valid JSON: {error}") from error
+            loaded = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:  # of JSON, or of UTF-8
+            raise ValueError(f"{file} is not valid JSON: {error}") from error
         if not isinstance(loaded, dict):
-            raise ValueError(f"{path} holds a {type(loaded).__name__}, not what a run writes there")
+            raise ValueError(f"{file} is not the manifest of a run: expected a JSON object, got {loaded!r:.40}")
         return loaded
 
     def checkpoint(self) -> Mapping[str, Any]:
@@ -166,6 +199,15 @@ def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
         if isinstance(mine, Tensor) and isinstance(theirs, Tensor) and mine.shape != theirs.shape:
             lines.append(f"{name}: {tuple(theirs.shape)} in the file, {tuple(mine.shape)} here")
     return lines
+
+
+def _flat(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option of nested mappings by its dotted name."""
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _neighbours(path: Path) -> str:

@@ -17,17 +17,29 @@ from ibal_lightning.messages import first_line
 COLUMNS = ("run", "seed", "env", "fingerprint", "backbone", "method", "attack", "episode", "return", "length", "won")
 
 
-def write_rows(path: Path, rows: pl.DataFrame, *, append: bool = False) -> None:
-    """Write ``results.parquet``; appended rows replace earlier ones of the same attack. Never leaves half a file."""
+def write_rows(path: Path, rows: pl.DataFrame, *, append: bool = False) -> list[str]:
+    """Write ``results.parquet``; appended rows replace earlier ones of the same attack. Never leaves half a file.
+
+    Returns:
+        The attacks whose earlier rows were replaced.
+
+    Raises:
+        ValueError: the rows of before cannot be read.
+        OSError: the file cannot be written.
+    """
+    replaced: list[str] = []
     if append and path.exists():
-        kept = read_rows(path).filter(~pl.col("attack").is_in(rows["attack"].unique().to_list()))
-        rows = pl.concat([kept, rows], how="diagonal_relaxed")
+        again = pl.col("attack").is_in(rows["attack"].unique().to_list())
+        before = read_rows(path)
+        replaced = before.filter(again)["attack"].unique(maintain_order=True).to_list()
+        rows = pl.concat([before.filter(~again), rows], how="diagonal_relaxed")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_then_rename(path, rows.write_parquet)
+    return replaced
 
 
 def read_rows(path: Path) -> pl.DataFrame:
-    """Read ``results.parquet``.
+    """Read ``results.parquet``; ``evaluation_seed`` is null where it was written before that was kept.
 
     Raises:
         ValueError: it is not a parquet file of our columns.
@@ -39,6 +51,8 @@ def read_rows(path: Path) -> pl.DataFrame:
     missing = [name for name in COLUMNS if name not in rows.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")
+    if "evaluation_seed" not in rows.columns:
+        rows = rows.with_columns(evaluation_seed=pl.lit(None, dtype=pl.Int64))
     return rows
 
 

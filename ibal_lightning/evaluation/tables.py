@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ibal_lightning.evaluation.matrix import METHOD, NATURAL, WORST
 
-Cells = dict[str, dict[str, Any]]  # attack -> its line of the matrix
+Cells = dict[str, dict[str, Any]]  # attack -> its line of the matrix and whether "fewer" seeds met it than others
 
 
 def plain_table(title: str | None = None) -> Table:
@@ -25,9 +25,20 @@ def plain_table(title: str | None = None) -> Table:
 def by_method(matrix: pl.DataFrame) -> Iterator[tuple[str, Cells]]:
     """ "method / backbone (n seeds)" and its cells, method by method."""
     for names, group in matrix.group_by(METHOD, maintain_order=True):
-        cells = {row["attack"]: row for row in group.iter_rows(named=True)}
-        seeds = max(cell["seeds"] for cell in cells.values())
+        marked = group.with_columns(fewer=pl.col("seeds") < pl.col("seeds").max())
+        cells = {row["attack"]: row for row in marked.iter_rows(named=True)}
+        seeds = max(group["seeds"].to_list())
         yield f"{names[0]} / {names[1]} ({seeds} seed{'' if seeds == 1 else 's'})", cells
+
+
+def notes(matrix: pl.DataFrame) -> list[str]:
+    """What the marks in the table mean, if there are any."""
+    fewer = any(cell["fewer"] for _, cells in by_method(matrix) for cell in cells.values())
+    return ["(n) beside a win rate: only n of the seeds met this attack"] if fewer else []
+
+
+def _mark(cell: dict[str, Any]) -> str:
+    return f" ({cell['seeds']})" if cell["fewer"] else ""
 
 
 def columns(matrix: pl.DataFrame) -> list[str]:
@@ -70,15 +81,15 @@ def print_whole(*shapes: Table) -> None:
 def _terminal_cell(cell: dict[str, Any] | None, best: float) -> str:
     if cell is None:
         return "-"
-    text = f"{cell['win_rate']:.3f}\n{cell['low']:.2f}..{cell['high']:.2f}"
+    text = f"{cell['win_rate']:.3f}{_mark(cell)}\n{cell['low']:.2f}..{cell['high']:.2f}"
     return f"[bold]{text}[/bold]" if cell["win_rate"] == best else text
 
 
-def latex(matrix: pl.DataFrame, caption: str) -> str:
-    """A ``tabular`` in percent for the package booktabs, a line a method."""
+def latex(matrix: pl.DataFrame, *comments: str) -> str:
+    """A ``tabular`` in percent for the package booktabs, a line a method; above it the comments and ``notes``."""
     attacks = columns(matrix)
     lines = [
-        f"% {caption}",
+        *(f"% {' '.join(comment.split())}" for comment in (*comments, *notes(matrix))),
         rf"\begin{{tabular}}{{l{'c' * len(attacks)}}}",
         r"\toprule",
         " & ".join(["method", *map(escaped, attacks)]) + r" \\",
@@ -95,7 +106,7 @@ def _latex_cell(cell: dict[str, Any] | None, best: float) -> str:
         return "--"
     mean, low, high = (100 * cell[name] for name in ("win_rate", "low", "high"))
     shown = rf"\mathbf{{{mean:.1f}}}" if cell["win_rate"] == best else f"{mean:.1f}"
-    return rf"${shown}\,[{low:.0f},{high:.0f}]$"
+    return rf"${shown}\,[{low:.0f},{high:.0f}]${_mark(cell)}"
 
 
 def escaped(text: str) -> str:

@@ -249,7 +249,13 @@ def test_evaluate_adds_rows_of_the_same_form(ibal_run: Path, capsys: pytest.Capt
     assert after.columns == before.columns
     counts = dict(after.group_by("attack").len().rows())
     assert counts == {"natural": 6, "dis_1": 4, "ibal": 4, "random_action": 6}
-    assert "random_action" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "random_action" in said
+    assert said.endswith("replaced the earlier rows of natural\n")
+    assert main(["evaluate", f"run={ibal_run}", "attacks=[min_q]", "evaluation.episodes=4", "evaluation.seed=7"]) == 0
+    assert "replaced" not in capsys.readouterr().out
+    seeds = pl.read_parquet(ibal_run / "results.parquet").group_by("attack").agg(pl.col("evaluation_seed").unique())
+    assert dict(seeds.rows()) == {name: [7 if name == "min_q" else 0] for name in [*counts, "min_q"]}
 
 
 def test_a_trained_policy_initialises_another_run(ibal_run: Path, tmp_path: Path) -> None:
