@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
+from filelock import FileLock
 from rich.table import Table
 
 from ibal_lightning.evaluation.statistics import wilson_interval
@@ -28,13 +29,14 @@ def write_rows(path: Path, rows: pl.DataFrame, *, append: bool = False) -> list[
         OSError: the file cannot be written.
     """
     replaced: list[str] = []
-    if append and path.exists():
-        again = pl.col("attack").is_in(rows["attack"].unique().to_list())
-        before = read_rows(path)
-        replaced = before.filter(again)["attack"].unique(maintain_order=True).to_list()
-        rows = pl.concat([before.filter(~again), rows], how="diagonal_relaxed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_then_rename(path, rows.write_parquet)
+    with FileLock(path.with_name(f".{path.name}.lock")):  # evaluations of one run side by side keep each other's rows
+        if append and path.exists():
+            again = pl.col("attack").is_in(rows["attack"].unique().to_list())
+            before = read_rows(path)
+            replaced = before.filter(again)["attack"].unique(maintain_order=True).to_list()
+            rows = pl.concat([before.filter(~again), rows], how="diagonal_relaxed")
+        write_then_rename(path, rows.write_parquet)
     return replaced
 
 

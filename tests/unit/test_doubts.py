@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def test_older_results_have_no_evaluation_seed(tmp_path: Path) -> None:
     assert write_rows(file, games(0, "fgsm", of=7), append=True) == []
     assert write_rows(file, games(0, "natural", of=7), append=True) == ["natural"]
     assert read_rows(file)["evaluation_seed"].unique().to_list() == [7]
+
+
+def test_evaluations_side_by_side_keep_each_others_rows(tmp_path: Path) -> None:
+    file, attacks = tmp_path / "results.parquet", [f"attack_{number}" for number in range(8)]
+    write_rows(file, games(0, "natural"))
+    with ThreadPoolExecutor(len(attacks)) as pool:
+        list(pool.map(lambda attack: write_rows(file, games(0, attack), append=True), attacks))
+    assert set(read_rows(file)["attack"]) == {"natural", *attacks}
 
 
 @pytest.mark.parametrize(
