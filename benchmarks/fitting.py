@@ -48,8 +48,9 @@ def agent_options(spec: EnvSpec, agent: Weights) -> dict[str, Any]:
 
 
 def qmix_options(mixer: Weights) -> dict[str, Any]:
-    """Widths of QMIX's mixing network and hypernetworks."""
-    return out_dim(mixer, "hyper_b_1.weight", "mixing_dim") | out_dim(mixer, "hyper_w_1.0.weight", "hypernet_dim")
+    """Widths of QMIX's mixing network and hypernetworks, and how deep the latter are."""
+    options = out_dim(mixer, "hyper_b_1.weight", "mixing_dim") | out_dim(mixer, "hyper_w_1.0.weight", "hypernet_dim")
+    return options | ({"hypernet_layers": 1} if "hyper_w_1.weight" in mixer else {})
 
 
 def qplex_options(mixer: Weights) -> dict[str, Any]:

@@ -42,9 +42,14 @@ def test_a_move_order_ends_at_its_point() -> None:
     assert field.f["order"][0] == 0
 
 
+@pytest.mark.parametrize("stops", [False, True])
 @pytest.mark.parametrize(("degrees", "loops", "walked"), [(60, 1, 1.0), (80, 1, 0.5), (100, 1, 0.0), (100, 2, 1.0)])
-def test_turning_takes_time_beyond_62_degrees_and_stops_beyond_92(degrees: float, loops: int, walked: float) -> None:
-    field = make_field([("marine", 10.0, 16.0)], FAR)
+def test_turning_takes_time_beyond_62_degrees_and_stops_nobody_by_default(
+    degrees: float, loops: int, walked: float, stops: bool
+) -> None:
+    """With ``turn_stops`` units walk at half their speed beyond 62 degrees and not at all beyond 92."""
+    field = make_field([("marine", 10.0, 16.0)], FAR, turn_stops=stops)
+    walked = walked if stops else float(loops)
     x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     field.command(0, "move", x=10 + 2 * x, y=16 + 2 * y).loops(loops)
     gone = math.hypot(field.f["x"][0] - 10, field.f["y"][0] - 16)
@@ -251,15 +256,31 @@ def test_an_attacker_comes_first_and_preempts() -> None:
 
 @pytest.mark.parametrize(("switches", "expected"), [({}, 1), ({"preempt": False}, 0), ({"attackers_first": False}, 0)])
 def test_the_switches_of_rule_seven(switches: dict, expected: int) -> None:
-    field = make_field([("marine", 14.0, 16.0), ("marine", 12.0, 16.0)], [("zealot", 18.0, 16.0)], **switches)
+    near = 18.0 - STATS["marine"]["radius"] - STATS["zealot"]["radius"] - 0.05
+    field = make_field([("marine", near, 16.0), ("marine", 14.0, 16.0)], [("zealot", 18.0, 16.0)], **switches)
     field.loops(1).command(1, "attack", 0).loops(1)
     assert field.f["target"][2] == expected
+
+
+@pytest.mark.parametrize(("pursue", "expected"), [(True, 0), (False, 1)])
+def test_an_enemy_on_its_way_to_a_target_is_not_drawn_off_it(pursue: bool, expected: int) -> None:
+    field = make_field([("marine", 15.0, 16.0), ("marine", 14.0, 16.0)], [("zealot", 18.0, 16.0)], pursue=pursue)
+    assert field.loops(1).f["target"][2] == 0
+    field.command(1, "attack", 0)
+    assert field.loops(1).f["target"][2] == expected
+
+
+def test_nobody_walks_near_the_edge_of_maps_without_cliffs() -> None:
+    for name in ("3s_vs_3z", "3s_vs_4z", "3s_vs_5z"):
+        grid = smac_scenario(name).pathing
+        assert grid[3:29, 3:29].all()
+        assert grid.sum() == 26 * 26
 
 
 def test_an_attacker_out_of_sight_moves_nobody_to_look_for_another_target() -> None:
     """The marine nearest at first is passed by another; the zealot's attacker stands beyond its scan."""
     marines = [("marine", 14.0, 16.0), ("marine", 12.5, 16.0), ("marine", 5.0, 16.0)]
-    field = make_field(marines, [("zealot", 17.0, 16.0)]).loops(1)
+    field = make_field(marines, [("zealot", 17.0, 16.0)], pursue=False).loops(1)
     field.command(2, "attack", 0)
     field.f["x"][1] = 14.5
     assert field.loops(1).f["target"][3] == 0
@@ -276,7 +297,8 @@ def test_a_unit_with_an_ai_tag_in_scan_range_comes_before_attackers(kind: str, e
 
 @pytest.mark.parametrize(("rules", "target"), [({}, 1), ({"preempt": False}, 0), ({"tagged_first": False}, 0)])
 def test_a_unit_with_an_ai_tag_that_comes_into_sight_takes_the_place_of_a_target(rules: dict, target: int) -> None:
-    field = make_field([("marine", 13.0, 16.0), ("colossus", 2.0, 16.0)], [("zealot", 16.0, 16.0)], **rules).loops(1)
+    near = 16.0 - STATS["marine"]["radius"] - STATS["zealot"]["radius"] - 0.05
+    field = make_field([("marine", near, 16.0), ("colossus", 2.0, 16.0)], [("zealot", 16.0, 16.0)], **rules).loops(1)
     assert field.f["target"][2] == 0
     field.f["x"][1] = 11.0
     assert field.loops(1).f["target"][2] == target

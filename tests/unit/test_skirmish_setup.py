@@ -264,10 +264,11 @@ def test_enemies_start_where_recordings_of_the_real_game_show_them(
 
 def test_enemies_march_in_formation() -> None:
     for formation in (True, False):
-        engine = make_engine("27m_vs_30m", num_envs=1, switches={"initial_loops": 30, "formation": formation})
+        engine = make_engine("27m_vs_30m", num_envs=1, switches={"initial_loops": 20, "formation": formation})
         engine.reset()
         f = engine.arena.fighters[0][-30:]
-        assert f["x"].mean() < 19.5
+        assert f["x"].mean() < 20.5
+        assert (f["target"] < 0).all()
         assert (np.ptp(f["y"]) == pytest.approx(6 * 0.75, abs=0.02)) == formation
 
 

@@ -5,6 +5,6 @@ from pathlib import Path
 from ibal_lightning.envs.skirmish.kernel import drop_stale_kernels
 
 # Of the battle's rules, part of every fingerprint: raised whenever a battle of the same seed would go otherwise.
-VERSION = "0.6.1"
+VERSION = "0.7.0"
 
 drop_stale_kernels(Path(__file__).parent)

@@ -1,7 +1,7 @@
 """Rules of the battle that the study could not settle, as switches.
 
-Defaults follow ENGINE_RULES section 2 but for slots_from_ends, tagged_first, leash, idle_fire, formation,
-own_fighters_block and path_finding: see docs/fidelity.md.
+Defaults follow ENGINE_RULES section 2 but for slots_from_ends, tagged_first, pursue, leash, idle_fire, formation,
+turn_stops, own_fighters_block and path_finding: see docs/fidelity.md.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class Switches(NamedTuple):
     tagged_first: bool = True  # 7: enemies that seek a target take who bears an AI tag (docs/fidelity.md)
     attackers_first: bool = True  # 7: enemies prefer whoever has the order to attack them
     preempt: bool = True  # 7: they drop their target for such a unit at once
+    pursue: bool = True  # 7: but not while they are on their way to it (docs/fidelity.md)
     leash: bool = True  # 8: they follow such a unit, or an attacker, beyond their scan range (docs/fidelity.md)
     scan_bonus: float = 0.0  # 6: added to the scan range
     enemies_first: bool = True  # 3: which side acts first in a loop (inferred, docs/fidelity.md has the sensitivity)
     formation: bool = True  # 6: enemies keep their places relative to one another on the march
     acceleration: bool = False  # 12: medivacs take time to speed up, as the data say; policies cannot tell
     turning: bool = True  # 12: turning takes time
+    turn_stops: bool = False  # 12: in which units do not walk, or at half their speed (docs/fidelity.md)
     blocking: bool = True  # 14: units of opposite sides block one another
     own_fighters_block: bool = True  # 14: so do comrades that fight (docs/fidelity.md)
     separation: bool = True  # 14: units of one side are pushed apart

@@ -83,16 +83,24 @@ def lost(w: World, f: Fighters, i: int, j: int) -> bool:
 
 
 @part
+def may_switch(w: World, f: Fighters, i: int, target: int) -> bool:
+    """Whether enemy i looks for somebody more urgent than its target: not during a damage point or on its way."""
+    if not w.switches.preempt or f[i].windup > 0 or not (f[i].attackers > 0 or w.tagged):
+        return False
+    return not w.switches.pursue or gap(w, f, i, target) <= w.kinds[f[i].kind].range
+
+
+@part
 def acquire(w: World, f: Fighters, i: int) -> int:
     """The target of an idle or advancing enemy, looked at anew in every loop.
 
     Kept until it is ``lost`` (rule 8), except that a tagged unit or one with the order to attack it
-    takes the place of one less threatening (rule 7), though not during a damage point.
+    takes the place of one less threatening (rule 7), if the enemy ``may_switch``.
     """
     target = f[i].target
     if target == NOBODY or lost(w, f, i, target):
         return best_target(w, f, i, HARMLESS)
-    if w.switches.preempt and f[i].windup <= 0 and (f[i].attackers > 0 or w.tagged):
+    if may_switch(w, f, i, target):
         worst = min(threat_class(w, f, i, target) - 1, THREAT_NOW)
         if worst >= (TAGGED if w.tagged else THREAT_NOW):  # else nobody is more urgent than the target
             urgent = best_target(w, f, i, worst)
