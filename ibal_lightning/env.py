@@ -28,7 +28,7 @@ class Env(Protocol):
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Start new episodes in the games of ``mask`` (B,) bool (all by default).
 
-        A ``seed`` restarts the random streams of these games.
+        A ``seed`` restarts the random streams of these games; in battles later episodes of the others follow it too.
 
         Raises:
             ValueError: a mask of another shape or kind, or a seed that is no whole number.

@@ -29,7 +29,7 @@ class PpoOptions:
         target_tau: how far a target critic, which bootstraps, moves each batch (EPyMARL: 0.01); 1 = the critic itself.
         epochs: passes over each batch.
         minibatches: parts of a pass; must divide ``training.num_envs``, the episodes of a batch. ``training=fast``
-            makes it 4, ``faithful`` 2 on MMM2, or the largest number below that divides them.
+            makes it 4 (1 on SMACv2), ``faithful`` 2 on MMM2, or the largest number below that divides them.
         chunk_length: steps of the sequences trained on, each from its stored memory; by default 10, or the whole of a
             shorter episode.
         clip: PPO's clip of the ratio, and of the value in normalised units.

@@ -1,4 +1,5 @@
-"""The options of the Q-learners and their defaults, which are those of ``training=fast``; other profiles set their own.
+"""The options of the Q-learners and their defaults, which are those of ``training=fast`` (on LBF that explores longer);
+other profiles set their own.
 
 Targets follow at every update: with a copy every 100 updates values stay where they began for thousands of episodes,
 QMIX unlearns the smallest LBF task and swings on SMAC (measured in docs/performance_former.md).

@@ -6,8 +6,10 @@ backbone.last_action=false``.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ibal_lightning.backbones import pymarl
@@ -41,7 +43,8 @@ def run(cfg: DictConfig) -> None:
     if len(files) == 1:
         say(f"there is no {pymarl.MIXER_FILE}: the policy is complete, the mixer is untrained")
     say(f"wrote {directory.path}; play it with: ibal evaluate run={directory.path}")
-    say(f"train on with: ibal experiment=finetune training.init_from={directory.path}")
+    game = [word for word in HydraConfig.get().overrides.task if word.lstrip("+~").startswith(("env", "backbone"))]
+    say(f"train on with: {shlex.join(['ibal', 'experiment=finetune', f'training.init_from={directory.path}', *game])}")
 
 
 def saved_policy(path: Path) -> Path:

@@ -25,7 +25,7 @@ class Training:
     attack_window: int = MISSING  # the attack learns from this many newest episodes
     test_interval: int = MISSING  # env steps between greedy tests
     test_episodes: int = MISSING  # games of one test
-    stop_metric: str = MISSING  # what `stop_at` is held against: test_battle_won_mean or test_return_mean
+    stop_metric: str = MISSING  # a mean of the greedy tests, test_battle_won_mean or another, for `stop_at`
     stop_at: float | None = MISSING  # end the training at the first test that reaches it
     log_interval: int = MISSING  # env steps between logged rows
     checkpoint_interval: int = MISSING  # env steps between checkpoints
@@ -40,7 +40,7 @@ class Evaluation:
 
     episodes: int = MISSING  # games per attack
     num_envs: int = MISSING  # games played side by side
-    threads: int = MISSING  # CPU threads of torch in `evaluate`
+    threads: int = MISSING  # CPU threads of torch in `evaluate` and `figures`
     seed: int = MISSING  # of the games, apart from the training's seed
     fit_episodes: int = MISSING  # games to fit an attack that learns to a frozen policy
     fit_excitation: str = MISSING  # the attack met in half of them, so that actions vary

@@ -331,15 +331,15 @@ def focus_fire(engine: Engine) -> np.ndarray:
     return np.where(avail[:, :, 0], 0, np.where(in_reach, life.argmin(axis=-1) + 6, approach))
 
 
-@pytest.mark.parametrize(("policy", "won"), [("focus", 1.0), ("passive", 0.0)])
-def test_focused_fire_wins_8m_and_passivity_loses(policy: str, won: float) -> None:
-    engine = make_engine("8m", 64)
+@pytest.mark.parametrize(("policy", "least", "most"), [("focus", 0.85, 1.0), ("passive", 0.0, 0.0)])
+def test_focused_fire_wins_8m_and_passivity_loses(policy: str, least: float, most: float) -> None:
+    engine = make_engine("8m", 256)
     engine.reset()
     while not (engine.outputs.terminated | engine.outputs.truncated).all():
         passive = np.where(engine.outputs.alive, 1, 0)
         engine.step(focus_fire(engine) if policy == "focus" else passive)
     assert engine.outputs.terminated.all()
-    assert engine.outputs.won.mean() == pytest.approx(won, abs=0.1)
+    assert least <= engine.outputs.won.mean() <= most
 
 
 def test_allies_start_with_the_health_asked_for() -> None:

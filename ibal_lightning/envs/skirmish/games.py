@@ -35,7 +35,8 @@ class SkirmishGames:
         self._now = Timestep(**shared, info=info | {"battle_won": info["won"]})
 
     def reset(self, *, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new.
+        """New episodes in the games of ``mask`` (B,); a ``seed`` makes those games as good as new, and is that of
+        the others' later episodes.
 
         Raises:
             ValueError: the mask has another shape or kind, or the seed is none; then nothing has changed.
