@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ibal_lightning.attack import Attack, Threat
+from ibal_lightning.attacks.random_action import RandomAction
 from ibal_lightning.backbone import Backbone
 from ibal_lightning.backbones.agents import last_actions
 from ibal_lightning.backbones.ppo import Mappo
@@ -20,7 +21,7 @@ from ibal_lightning.regularizer import Regularizer
 from ibal_lightning.rollout.replay import Replay
 from ibal_lightning.training.data import Experience, InducedDecPOMDP
 from ibal_lightning.training.module import RobustLearner
-from ibal_lightning.types import EpisodeBatch
+from ibal_lightning.types import EpisodeBatch, VictimView
 from tests.laws.attacking import warm_ibal
 from tests.laws.playing import make_spec, random_batch
 from tests.laws.test_rollout import TASK
@@ -133,6 +134,33 @@ def test_the_stream_counts_real_steps_explores_and_tells_the_attack() -> None:
     assert calls == [{"env_steps": 0, "explore": True}, {"env_steps": steps, "explore": True}]
     assert data.env_steps == steps + int(second.mask.sum())
     assert attack.told == [first, second]
+
+
+class Watching(RandomAction):
+    """Keeps what it is shown of the last executed actions."""
+
+    def perturb_actions(self, view: VictimView, *rest: Any) -> Tensor:
+        self.shown = [*getattr(self, "shown", []), view.last_actions_taken.clone()]
+        return super().perturb_actions(view, *rest)
+
+
+def test_every_rollout_begins_without_memory_and_shows_the_attack_what_was_executed() -> None:
+    env = Lbf(num_envs=8, seed=1, task=TASK)
+    attack = Watching(env.spec, Threat(), p=0.5)
+    data = InducedDecPOMDP(env, Vdn(env.spec), attack, seed=0, replay_episodes=64, batch_episodes=8)
+    memories: list[Tensor] = []
+    score = data.backbone.scores
+    data.backbone.scores = lambda *seen: memories.append(seen[-1].clone()) or score(*seen)  # type: ignore
+    for _ in range(2):
+        memories.clear()
+        attack.shown = []
+        fresh = data.collect().fresh
+        assert not memories[0].any()
+        assert memories[1].any()
+        steps = fresh.mask.shape[1] - 1
+        real, before = fresh.mask[:, 1:], torch.stack(attack.shown[1 : steps + 1], 1)
+        assert torch.equal(before[real], fresh.actions_taken[:, :-1][real])
+        assert not torch.equal(fresh.actions[fresh.mask], fresh.actions_taken[fresh.mask])
 
 
 def test_the_learner_draws_from_all_that_is_stored_and_the_attack_from_the_newest() -> None:
