@@ -90,5 +90,5 @@ class QOptions:
 
     def epsilon(self, env_steps: int) -> float:
         """Exploration rate after ``env_steps``."""
-        left = max(0.0, 1.0 - env_steps / max(self.epsilon_anneal, 1))
+        left = max(0.0, 1.0 - env_steps / self.epsilon_anneal) if self.epsilon_anneal else 0.0
         return self.epsilon_finish + (self.epsilon_start - self.epsilon_finish) * left

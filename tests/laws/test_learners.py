@@ -245,6 +245,10 @@ def test_selected_actions_are_legal(cls: type[Backbone], explore: bool) -> None:
     assert bool(avail.gather(-1, actions[..., None]).all())
 
 
+def test_no_time_to_anneal_begins_at_the_end() -> None:
+    assert build(Vdn, epsilon_anneal=0, epsilon_finish=0.1).options.epsilon(0) == 0.1
+
+
 def test_epsilon_anneals_over_env_steps_and_governs_exploration() -> None:
     backbone = build(Vdn, epsilon_start=0.9, epsilon_finish=0.1, epsilon_anneal=100)
     assert [round(backbone.exploration(t), 6) for t in (0, 50, 100, 10_000)] == [0.9, 0.5, 0.1, 0.1]
