@@ -145,3 +145,9 @@ def test_trigger_holds_and_keeps_its_share(kind: str, period: int) -> None:
     assert float(fired.float().mean()) == pytest.approx(0.3, abs=0.03)
     flips = (fired[1:] != fired[:-1]).any(1)
     assert flips.tolist() == [(step + 1) % period == 0 for step in range(15)]
+
+
+def test_the_coin_of_an_episode_is_thrown_anew_in_the_next() -> None:
+    trigger, g, p = Trigger("episode", 4), generator(), torch.full((1000,), 0.5)
+    first, second = trigger.fire(p, 0, g).clone(), trigger.fire(p, 0, g)
+    assert 0.4 < float((first == second).float().mean()) < 0.6

@@ -13,6 +13,7 @@ from playing import make_spec
 from ibal_lightning.attack import Threat
 from ibal_lightning.attacks.ibal.ablations import IbalFgsm, IbalGaussian
 from ibal_lightning.attacks.ibal.attack import Ibal
+from ibal_lightning.attacks.ibal.groups import Plan
 from ibal_lightning.attacks.ibal.mask import aggregate
 from ibal_lightning.estimators.transitions import Context
 from ibal_lightning.functional.mutual_information import uniform_legal
@@ -189,3 +190,31 @@ def test_mistyped_rules_name_the_nearest(options: dict[str, str], message: str) 
 def test_the_opposite_rule_wants_names() -> None:
     with pytest.raises(ValueError, match="name allies"):
         Ibal(make_spec(6, 5, 8, 7), Threat(dims=3), mask_rule="opposite")
+
+
+def test_masks_and_overrides_each_follow_their_own_plan() -> None:
+    attack = warm_ibal(SPEC, Threat(dims=3), coupling="independent")
+    attack.reset(GAMES, generator())
+    masked = torch.arange(GAMES) < GAMES // 2
+    group = torch.tensor([1, 2, 2, 2, 2, 2], dtype=torch.int8).expand(GAMES, -1).clone()
+    attack.plan = Plan(group=group, p_act=torch.ones(GAMES), masks=masked, overrides=~masked)
+    attack.cut = attack.plan.group[:, :, None] != attack.plan.group[:, None, :]
+    view, g = alive_view(1), generator(1)
+    changed = (attack.perturb_obs(view, g) != view.obs).flatten(1).any(1)
+    actions = intended(view)
+    replaced = (attack.perturb_actions(view, actions, g) != actions).any(1)
+    assert changed[masked].any()
+    assert not changed[~masked].any()
+    assert replaced[~masked].any()
+    assert not replaced[masked].any()
+
+
+def test_hidden_dims_read_what_the_environment_calls_nothing() -> None:
+    spec = dataclasses.replace(SPEC, null_obs=torch.full((8,), -3.0))
+    attack = warm_ibal(spec, Threat(dims=3, fill="null"))
+    attack.reset(GAMES, generator())
+    view = alive_view(1)
+    seen = attack.perturb_obs(view, generator(1))
+    changed = seen != view.obs
+    assert changed.any()
+    assert (seen[changed] == -3.0).all()
