@@ -227,3 +227,21 @@ def test_rmsprop_is_pymarls() -> None:
     options = [{}, {"optim_alpha": 0.5, "optim_eps": 0.1}]
     groups = [Qmix(make_spec(), optimizer="rmsprop", **words).optimizer().param_groups[0] for words in options]
     assert [(group["alpha"], group["eps"]) for group in groups] == [(0.99, 1e-5), (0.5, 0.1)]
+
+
+def test_the_critic_has_a_learning_rate_of_its_own() -> None:
+    backbone = Mappo(make_spec(), lr=1e-3, critic_lr=3e-3)
+    found = [(group["lr"], {id(x) for x in group["params"]}) for group in backbone.optimizer().param_groups]
+    expected = [(1e-3, backbone.actor), (3e-3, backbone.critic)]
+    assert found == [(lr, {id(x) for x in network.parameters()}) for lr, network in expected]
+
+
+def test_minibatches_are_shuffled_anew_in_every_pass() -> None:
+    backbone, batch = Mappo(make_spec(), epochs=2, minibatches=6), random_batch(make_spec(), 6)
+
+    def order(seed: int) -> list[float]:
+        return [float(part.reward.sum()) for part in backbone.minibatches(batch, torch.Generator().manual_seed(seed))]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+    assert order(0)[:6] != order(0)[6:]
