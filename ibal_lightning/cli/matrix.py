@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ibal_lightning.cli.run_directory import RunDirectory
 from ibal_lightning.cli.terminal import say
+from ibal_lightning.cli.training_options import training_options
 from ibal_lightning.evaluation.doubts import doubts
 from ibal_lightning.evaluation.matrix import matrix, mixed_fingerprints
 from ibal_lightning.evaluation.results import read_rows
@@ -96,11 +97,16 @@ def run_directories(patterns: Sequence[str]) -> list[Path]:
 def _matches(pattern: str) -> list[Path]:
     """What a glob matches but for the trials of sweeps, whose options and games are others; says how many these are."""
     everything = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    kept = [path for path in everything if not RunDirectory(path).is_trial()]
+    kept = [path for path in everything if not _is_trial(path)]
     if len(kept) < len(everything):
         left_out = len(everything) - len(kept)
         logger.warning("runs=%s: left out as trials of a sweep: %d (name them without a wildcard)", pattern, left_out)
     return kept
+
+
+def _is_trial(path: Path) -> bool:
+    """Whether ``sweep`` made the run, to choose options by."""
+    return (path / "manifest.json").is_file() and (path.parent / "trials.csv").is_file()
 
 
 def _no_results(pattern: str, is_glob: bool) -> str:
@@ -110,7 +116,7 @@ def _no_results(pattern: str, is_glob: bool) -> str:
     if not path.is_dir():
         return f"runs={pattern}: there is no such directory"
     below = sorted(path.rglob("results.parquet"))
-    runs = [file for file in below if not RunDirectory(file.parent).is_trial()]
+    runs = [file for file in below if not _is_trial(file.parent)]
     if runs:
         depth = len(runs[0].relative_to(path).parts) - 1
         return f"runs={pattern} holds runs; name them: runs='{path}{'/*' * depth}'"
@@ -164,7 +170,7 @@ def summarise_runs(rows: pl.DataFrame, out: Path | None, *, allow_mixed: bool = 
         listed = "\n".join(f"  {name}: {', '.join(runs)}" for name, runs in mixed.items())
         raise ValueError(f"the runs belong to different environments (allow_mixed=true mixes them):\n{listed}")
     runs = rows["run"].unique(maintain_order=True)
-    doubtful = doubts(rows, {run: RunDirectory(run).training_options() for run in runs})
+    doubtful = doubts(rows, {run: training_options(RunDirectory(run).config()) for run in runs})
     for doubt in doubtful:
         logger.warning("%s", doubt)
     table = matrix(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,6 @@ from ibal_lightning.functional.tensor_files import load_tensors
 
 SHOWN = 8  # layers that a message names
 FILES = ("config.yaml", "manifest.json", "checkpoints/last.ckpt")  # of a finished run
-# What runs of one method may differ in: the fingerprint speaks for the environment, the rest changes no result or is
-# kept with the results.
-MAY_DIFFER = (
-    *("seed", "env", "evaluation", "logger", "trainer", "from", "out"),
-    *(f"training.{name}" for name in ("threads", "resume", "keep_replay")),
-    *(f"training.{name}_interval" for name in ("log", "checkpoint", "test")),
-)
 
 
 class RunDirectory:
@@ -98,24 +91,9 @@ class RunDirectory:
             raise ValueError(f"{file} is not the config of a run: it holds no options")
         return loaded
 
-    def training_options(self) -> dict[str, Any]:
-        """The options, by dotted name, in which runs of one method have to agree to be its seeds."""
-        options = dict(_flat(OmegaConf.to_container(self.config())))
-        if options.get("training.init_from") is not None:
-            options["training.init_from"] = "a run"  # every seed may go on from a policy of its own
-        return {
-            name: value
-            for name, value in options.items()
-            if not any(name == free or name.startswith(f"{free}.") for free in MAY_DIFFER)
-        }
-
     def is_training(self) -> bool:
         """Whether ``train`` made it; an imported policy has no trainer."""
         return "trainer" in self.config()
-
-    def is_trial(self) -> bool:
-        """Whether ``sweep`` made it, to choose options by."""
-        return (self.path / "manifest.json").is_file() and (self.path.parent / "trials.csv").is_file()
 
     def manifest(self) -> Mapping[str, Any]:
         """The manifest of the run.
@@ -199,15 +177,6 @@ def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
         if isinstance(mine, Tensor) and isinstance(theirs, Tensor) and mine.shape != theirs.shape:
             lines.append(f"{name}: {tuple(theirs.shape)} in the file, {tuple(mine.shape)} here")
     return lines
-
-
-def _flat(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every option of nested mappings by its dotted name."""
-    for name, value in options.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _neighbours(path: Path) -> str:

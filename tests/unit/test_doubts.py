@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from ibal_lightning.cli.run_directory import RunDirectory
+from ibal_lightning.cli.training_options import training_options
 from ibal_lightning.evaluation.doubts import doubts
 from ibal_lightning.evaluation.matrix import matrix
 from ibal_lightning.evaluation.results import COLUMNS, read_rows, write_rows
@@ -103,7 +104,7 @@ def test_what_seeds_of_a_method_may_differ_in_is_no_setting(tmp_path: Path) -> N
         "training: {env_steps: 5, threads: 2, resume: a, init_from: b, keep_replay: true}\nattack: {eta: 0.6}\n"
     )
     expected = {"training.env_steps": 5, "training.init_from": "a run", "attack.eta": 0.6}
-    assert RunDirectory(tmp_path).training_options() == expected
+    assert training_options(RunDirectory(tmp_path).config()) == expected
 
 
 def test_cells_of_fewer_seeds_are_marked() -> None:
